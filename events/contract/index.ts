@@ -1,0 +1,10 @@
+/** The shared language of Farebox. Everything here is pure and imports zod and uuid only. */
+export * from './account-events.js';
+export * from './account-events-codec.js';
+export * from './envelope.js';
+export * from './ids.js';
+export * from './money.js';
+export * from './pricing.js';
+export * from './run-messages.js';
+export * from './streams.js';
+export * from './topics.js';

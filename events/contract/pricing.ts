@@ -1,0 +1,118 @@
+/** The terms a run is charged by. They are frozen into `CreditReserved`, so that settlement and replay never consult today's prices. */
+import { z } from 'zod';
+import { type Nanos, ROUNDINGS, type Rounding } from './money.js';
+
+/** A flat price for a run with `includedTokens` (prompt and completion together), and a rate for what exceeds them. */
+export type PerRunTerms = {
+  readonly kind: 'per_run';
+  readonly pricePerRunNanos: Nanos;
+  readonly includedTokens: number;
+  readonly overagePerThousandNanos: Nanos;
+  /** Overage counts single tokens, or whole thousands as soon as one is started. */
+  readonly overageUnit: 'token' | 'started_thousand';
+  readonly rounding: Rounding;
+};
+
+/** Rates per million tokens. Cached input is the part of the prompt that the engine did not have to evaluate again. */
+export type PerTokenTerms = {
+  readonly kind: 'per_token';
+  readonly inputPerMillionNanos: Nanos;
+  readonly cachedInputPerMillionNanos: Nanos;
+  readonly outputPerMillionNanos: Nanos;
+  readonly rounding: Rounding;
+};
+
+/** A price for every started thousand tokens, prompt and completion together. */
+export type PerStartedThousandTerms = {
+  readonly kind: 'per_started_thousand';
+  readonly pricePerStartedThousandNanos: Nanos;
+};
+
+/** Costs nothing, for a stated reason (such as the repetition of a run whose answer was lost after it had been charged). */
+export type FreeTerms = { readonly kind: 'free'; readonly reason: string };
+
+export type PriceTerms = PerRunTerms | PerTokenTerms | PerStartedThousandTerms | FreeTerms;
+
+/** Token counts as the engine measured them. `cachedTokens` is part of `promptTokens`. */
+export type TokenUsage = {
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly completionTokens: number;
+};
+
+export const NO_USAGE: TokenUsage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
+
+const tokenCount = z.number().int().nonnegative();
+const nanosText = z.string().regex(/^-?\d{1,30}$/);
+
+export const TokenUsageSchema = z.strictObject({
+  promptTokens: tokenCount,
+  cachedTokens: tokenCount,
+  completionTokens: tokenCount,
+});
+
+/** Wire shape of terms: nanos are decimal strings. */
+export const PriceTermsWireSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('per_run'),
+    pricePerRunNanos: nanosText,
+    includedTokens: tokenCount,
+    overagePerThousandNanos: nanosText,
+    overageUnit: z.enum(['token', 'started_thousand']),
+    rounding: z.enum(ROUNDINGS),
+  }),
+  z.strictObject({
+    kind: z.literal('per_token'),
+    inputPerMillionNanos: nanosText,
+    cachedInputPerMillionNanos: nanosText,
+    outputPerMillionNanos: nanosText,
+    rounding: z.enum(ROUNDINGS),
+  }),
+  z.strictObject({ kind: z.literal('per_started_thousand'), pricePerStartedThousandNanos: nanosText }),
+  z.strictObject({ kind: z.literal('free'), reason: z.string() }),
+]);
+export type PriceTermsWire = z.infer<typeof PriceTermsWireSchema>;
+
+export function termsToWire(terms: PriceTerms): PriceTermsWire {
+  switch (terms.kind) {
+    case 'per_run':
+      return {
+        ...terms,
+        pricePerRunNanos: terms.pricePerRunNanos.toString(),
+        overagePerThousandNanos: terms.overagePerThousandNanos.toString(),
+      };
+    case 'per_token':
+      return {
+        ...terms,
+        inputPerMillionNanos: terms.inputPerMillionNanos.toString(),
+        cachedInputPerMillionNanos: terms.cachedInputPerMillionNanos.toString(),
+        outputPerMillionNanos: terms.outputPerMillionNanos.toString(),
+      };
+    case 'per_started_thousand':
+      return { ...terms, pricePerStartedThousandNanos: terms.pricePerStartedThousandNanos.toString() };
+    case 'free':
+      return terms;
+  }
+}
+
+export function termsFromWire(terms: PriceTermsWire): PriceTerms {
+  switch (terms.kind) {
+    case 'per_run':
+      return {
+        ...terms,
+        pricePerRunNanos: BigInt(terms.pricePerRunNanos),
+        overagePerThousandNanos: BigInt(terms.overagePerThousandNanos),
+      };
+    case 'per_token':
+      return {
+        ...terms,
+        inputPerMillionNanos: BigInt(terms.inputPerMillionNanos),
+        cachedInputPerMillionNanos: BigInt(terms.cachedInputPerMillionNanos),
+        outputPerMillionNanos: BigInt(terms.outputPerMillionNanos),
+      };
+    case 'per_started_thousand':
+      return { ...terms, pricePerStartedThousandNanos: BigInt(terms.pricePerStartedThousandNanos) };
+    case 'free':
+      return terms;
+  }
+}

@@ -1,0 +1,8 @@
+/** Tests run from the compiled output: what is tested is what ships, child processes included. `npm run build` comes first. */
+export default {
+  roots: ['<rootDir>/dist'],
+  testMatch: ['**/*.test.js'],
+  transform: {},
+  testEnvironment: 'node',
+  testTimeout: 60_000,
+};
