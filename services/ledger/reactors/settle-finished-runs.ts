@@ -1,0 +1,72 @@
+/** Turns finished runs into settlements and tells the waiting API. Replay-safe: a second settlement changes nothing and is only reported again. */
+import type { Logger } from 'pino';
+import type { BusSubscription, Message, MessageBus } from '../../../events/bus/message-bus.js';
+import { NO_USAGE, RUN_RESULTS_TOPIC, type RunFinished, RunFinishedSchema, type RunSettled } from '../../../events/contract/index.js';
+import type { AccountLedger, CommandOutcome } from '../accounts/account-ledger.js';
+
+export const SETTLING_GROUP = 'ledger-settle-finished-runs';
+
+export type SettlingOptions = { readonly bus: MessageBus; readonly ledger: AccountLedger; readonly logger: Logger };
+
+/** Starts the reactor. A batch whose settlements are not all durable is delivered again. */
+export function settleFinishedRuns(options: SettlingOptions): Promise<BusSubscription> {
+  return options.bus.subscribe({
+    topic: RUN_RESULTS_TOPIC,
+    group: SETTLING_GROUP,
+    onMessages: (messages) => settleBatch(messages, options),
+    onError: (error) => options.logger.warn({ err: error }, 'settling finished runs failed, will be tried again'),
+  });
+}
+
+async function settleBatch(messages: readonly Message[], { bus, ledger, logger }: SettlingOptions): Promise<void> {
+  const replies = new Map<string, Message[]>();
+  await Promise.all(
+    messages.map(async (message) => {
+      const parsed = RunFinishedSchema.safeParse(message.value);
+      if (!parsed.success) {
+        // Redelivery cannot mend it. The hold of whatever run it was about expires.
+        logger.error({ type: message.type, key: message.key, issues: parsed.error.issues }, 'run result not readable, passed over');
+        return;
+      }
+      const outcome = await ledger.submit(settlementOf(parsed.data));
+      const settled = runSettledOf(parsed.data, outcome);
+      if (settled === null) return;
+      const reply: Message = { key: settled.runId, type: 'RunSettled', headers: {}, value: settled };
+      const others = replies.get(parsed.data.replyTopic);
+      if (others === undefined) replies.set(parsed.data.replyTopic, [reply]);
+      else others.push(reply);
+    }),
+  );
+  for (const [topic, batch] of replies) {
+    // The books are closed; a caller that cannot be told reads the result from its request record.
+    await bus.publish(topic, batch).catch((error: unknown) => logger.warn({ err: error, topic }, 'settlement not announced'));
+  }
+}
+
+function settlementOf(finished: RunFinished) {
+  const { accountId, runId, outcome, finishReason, usage, errorCode, attempt } = finished;
+  return { type: 'SettleReservation', accountId, runId, outcome, finishReason, usage, errorCode, attempt } as const;
+}
+
+/** `null` when the account knows nothing of the run any more: nobody waits for it then. */
+function runSettledOf(finished: RunFinished, { closed, availableNanos, revision }: CommandOutcome): RunSettled | null {
+  if (closed === null) return null;
+  // What is announced is what the books hold, also when another result of this run had been settled before.
+  const isThisResult = closed.outcome === finished.outcome;
+  return {
+    runId: finished.runId,
+    accountId: finished.accountId,
+    outcome: closed.outcome,
+    finishReason: isThisResult ? finished.finishReason : null,
+    errorCode: isThisResult ? finished.errorCode : null,
+    attempt: finished.attempt,
+    usage: isThisResult ? closed.usage : NO_USAGE,
+    systemFingerprint: finished.systemFingerprint,
+    outputs: finished.outputs,
+    heldNanos: closed.heldNanos.toString(),
+    chargedNanos: closed.chargedNanos.toString(),
+    refundedNanos: (closed.heldNanos - closed.chargedNanos).toString(),
+    availableNanos: availableNanos.toString(),
+    revision,
+  };
+}
