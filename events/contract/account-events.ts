@@ -110,3 +110,8 @@ export type ReservationSettled = {
 
 export type AccountEvent = AccountOpened | CreditGranted | CreditReserved | UsageRecorded | CreditRefunded | ReservationSettled;
 export type AccountEventType = AccountEvent['type'];
+
+/** For the `default` of a switch over events: the compiler proves it is never reached, and a bug that reaches it is loud. */
+export function unreachableEvent(event: never): never {
+  throw new Error(`unhandled account event ${JSON.stringify(event)}`);
+}

@@ -84,10 +84,20 @@ export type AccountLedgerOptions = {
   readonly logger: Logger;
   /** Told of a reservation that became durable after its caller had given up; its owner releases the hold. */
   readonly onOrphanedReservation?: (accountId: string, runId: string) => void;
+  /** `SNAPSHOT_EVENTS` unless the simulation wants snapshots within its short histories. */
+  readonly snapshotEvents?: number;
+  /** The domain's own unless the simulation plants a bug, to show that it would be found. */
+  readonly rules?: LedgerRules;
 };
+
+/** What the shell takes from the domain. */
+export type LedgerRules = { readonly decide: typeof decide; readonly evolve: typeof evolve };
+
+const DOMAIN_RULES: LedgerRules = { decide, evolve };
 
 export class AccountLedger {
   readonly #options: AccountLedgerOptions;
+  readonly #rules: LedgerRules;
   /** Least recently used first. */
   readonly #entries = new Map<string, Entry>();
   readonly #ready = new Set<Entry>();
@@ -99,6 +109,7 @@ export class AccountLedger {
 
   constructor(options: AccountLedgerOptions) {
     this.#options = options;
+    this.#rules = options.rules ?? DOMAIN_RULES;
   }
 
   /** Resolves when the command's effect is durable. Rejects with `LedgerUnavailableError` when that could not be learnt in time. */
@@ -171,7 +182,7 @@ export class AccountLedger {
 
   #load(entry: Entry): void {
     entry.busy = true;
-    loadAccount(entry.accountId, this.#options.store, this.#options.snapshots).then(
+    loadAccount(entry.accountId, this.#options.store, this.#options.snapshots, this.#rules.evolve).then(
       (loaded) => {
         entry.loaded = loaded;
         entry.revision = loaded.revision;
@@ -238,10 +249,10 @@ export class AccountLedger {
   #decideOne(request: AccountCommand | Reading, state: AccountState, revisionBefore: number, events: NewEvent[]): CommandOutcome {
     if (request.type === 'ReadAccount') return outcomeOf('unchanged', null, state, revisionBefore + events.length, request.runId);
     const nowMs = this.#options.clock.nowMs();
-    const decision = decide(request, state, nowMs);
+    const decision = this.#rules.decide(request, state, nowMs);
     if (decision.kind === 'accepted') {
       for (const event of decision.events) {
-        evolve(state, event);
+        this.#rules.evolve(state, event);
         events.push(toNewEvent(event, { commandId: commandIdOfEvent(request, event), nowMs }));
       }
     }
@@ -333,7 +344,7 @@ export class AccountLedger {
 
   #snapshotIfDue(entry: Entry): void {
     const { loaded, revision } = entry;
-    if (loaded === null || revision - loaded.snapshotRevision < SNAPSHOT_EVENTS) return;
+    if (loaded === null || revision - loaded.snapshotRevision < (this.#options.snapshotEvents ?? SNAPSHOT_EVENTS)) return;
     entry.loaded = { ...loaded, snapshotRevision: revision };
     this.#options.snapshots.save(entry.accountId, { revision, state: stateToSnapshot(loaded.state) }).catch((error: unknown) => {
       this.#options.logger.warn({ err: error, accountId: entry.accountId }, 'snapshot not saved');

@@ -12,7 +12,12 @@ export type LoadedAccount = {
   readonly snapshotRevision: number;
 };
 
-export async function loadAccount(accountId: string, store: EventStore, snapshots: SnapshotStore): Promise<LoadedAccount> {
+export async function loadAccount(
+  accountId: string,
+  store: EventStore,
+  snapshots: SnapshotStore,
+  fold: typeof evolve = evolve,
+): Promise<LoadedAccount> {
   const snapshot = await snapshots.load(accountId);
   const restored = snapshot === null ? null : stateFromSnapshot(snapshot.state);
   const snapshotRevision = restored === null || snapshot === null ? NO_STREAM : snapshot.revision;
@@ -21,7 +26,7 @@ export async function loadAccount(accountId: string, store: EventStore, snapshot
   let revision = snapshotRevision;
   for (;;) {
     const page = await store.readStream(stream, { fromRevision: revision + 1, maxCount: READ_EVENTS_MAX });
-    for (const recorded of page) evolve(state, decodeAccountEvent(recorded));
+    for (const recorded of page) fold(state, decodeAccountEvent(recorded));
     revision = page.at(-1)?.revision ?? revision;
     if (page.length < READ_EVENTS_MAX) return { state, revision, snapshotRevision };
   }

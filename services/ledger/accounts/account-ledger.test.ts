@@ -1,0 +1,146 @@
+/** The ledger's shell over a store: nothing is answered before it is durable, whatever the store does. */
+import { describe, expect, test } from '@jest/globals';
+import { pino } from 'pino';
+import { accountStream } from '../../../events/contract/index.js';
+import type { AppendResult, EventStore, StreamAppend } from '../../../events/store/event-store.js';
+import { createMemoryEventStore } from '../../../events/store/memory/memory-event-store.js';
+import { eventLoopScheduler } from '../../../platform/scheduler.js';
+import { waitFor } from '../../../platform/testing/wait-for.js';
+import { stateToSnapshot } from '../domain/snapshot.js';
+import { inProcessLedgerClient } from '../in-process-ledger-client.js';
+import { LedgerUnavailableError } from '../ledger-client.js';
+import { releaseOrphanedReservations } from '../reactors/release-orphaned-reservations.js';
+import { memorySnapshotStore } from '../snapshots/snapshot-store.js';
+import { ACCOUNT, NOW_MS, OPENING, reserve, runId, settle, USD } from '../testing/account-spec.js';
+import { AccountLedger } from './account-ledger.js';
+import { loadAccount } from './account-loader.js';
+import { SNAPSHOT_EVENTS } from './bounds.js';
+
+const logger = pino({ level: 'silent' });
+const clock = { nowMs: () => NOW_MS };
+
+function setUp(wrap: (store: EventStore) => EventStore = (store) => store) {
+  const truth = createMemoryEventStore();
+  const store = wrap(truth);
+  const snapshots = memorySnapshotStore();
+  const orphans = releaseOrphanedReservations({ ledger: () => ledger, scheduler: eventLoopScheduler, logger });
+  const options = { store, snapshots, clock, scheduler: eventLoopScheduler, logger, onOrphanedReservation: orphans.note };
+  const ledger = new AccountLedger(options);
+  const eventsOf = (accountId = ACCOUNT) => truth.readStream(accountStream(accountId));
+  return { truth, snapshots, ledger, orphans, another: () => new AccountLedger(options), client: inProcessLedgerClient(ledger), eventsOf };
+}
+
+const withAppend = (append: (inner: EventStore, appends: readonly StreamAppend[]) => Promise<AppendResult[]>) => (store: EventStore) =>
+  new Proxy(store, {
+    get: (target, name) =>
+      name === 'append' ? (appends: readonly StreamAppend[]) => append(target, appends) : Reflect.get(target, name, target)?.bind?.(target),
+  });
+
+const requestOf = (n: number) => {
+  const { type: _type, ...request } = reserve({ runId: runId(n) });
+  return request;
+};
+
+describe('the ledger over a store', () => {
+  test('two hundred parallel calls on credit for fifty admit exactly fifty, on an account that did not exist', async () => {
+    const { client, eventsOf } = setUp();
+    const results = await Promise.all(Array.from({ length: 200 }, (_, n) => client.reserve(requestOf(n))));
+    expect(results.filter((result) => result.status === 'reserved')).toHaveLength(50);
+    expect((await eventsOf()).filter((event) => event.type === 'CreditReserved')).toHaveLength(50);
+    expect(await client.balance(ACCOUNT)).toMatchObject({ availableNanos: 0n, heldNanos: USD });
+  });
+
+  test('two ledgers on one account admit no more than one would', async () => {
+    const { client, another, eventsOf } = setUp();
+    const other = inProcessLedgerClient(another());
+    const results = await Promise.all(Array.from({ length: 200 }, (_, n) => (n % 2 === 0 ? client : other).reserve(requestOf(n))));
+    expect(results.filter((result) => result.status === 'reserved')).toHaveLength(50);
+    expect((await eventsOf()).filter((event) => event.type === 'CreditReserved')).toHaveLength(50);
+  });
+
+  test('commands of many accounts share appends', async () => {
+    let appends = 0;
+    const { ledger } = setUp(
+      withAppend((inner, batch) => {
+        appends += 1;
+        return inner.append(batch);
+      }),
+    );
+    await Promise.all(Array.from({ length: 100 }, (_, n) => ledger.submit({ ...reserve({ runId: runId(n) }), accountId: `acc_${n}` })));
+    expect(appends).toBeLessThanOrEqual(25);
+    expect(ledger.pendingCommands).toBe(0);
+  });
+
+  test('an append whose answer was lost is answered once and written once', async () => {
+    let lost = 2;
+    const { client, eventsOf } = setUp(
+      withAppend(async (inner, batch) => {
+        const results = await inner.append(batch);
+        lost -= 1;
+        if (lost >= 0) throw new Error('connection lost');
+        return results;
+      }),
+    );
+    expect(await client.reserve(requestOf(1))).toMatchObject({ status: 'reserved' });
+    expect((await eventsOf()).map((event) => event.type)).toEqual(['AccountOpened', 'CreditGranted', 'CreditReserved']);
+  });
+
+  test('a store that stays away gives an unknown outcome, and what it left behind is released', async () => {
+    let isAway = true;
+    const { client, orphans, eventsOf } = setUp(
+      withAppend(async (inner, batch) => {
+        const results = await inner.append(batch);
+        if (isAway) throw new Error('connection lost');
+        return results;
+      }),
+    );
+    await expect(client.reserve(requestOf(1))).rejects.toBeInstanceOf(LedgerUnavailableError);
+    expect(orphans.waiting()).toBe(1);
+    isAway = false;
+    await waitFor(() => orphans.waiting() === 0, { describe: 'the orphaned hold to be released' });
+    expect((await eventsOf()).at(-1)).toMatchObject({
+      type: 'ReservationSettled',
+      data: { outcome: 'failed', errorCode: 'run_abandoned' },
+    });
+    expect(await client.balance(ACCOUNT)).toMatchObject({ availableNanos: USD, heldNanos: 0n });
+  });
+
+  test('reserve and settle through the client, then a restart, give the same account', async () => {
+    const { client, ledger, another } = setUp();
+    await client.reserve(requestOf(1));
+    const settled = await ledger.submit(settle());
+    expect(settled).toMatchObject({ kind: 'accepted', closed: { outcome: 'completed', chargedNanos: 20_000_000n } });
+    const restarted = inProcessLedgerClient(another());
+    expect(await restarted.balance(ACCOUNT)).toEqual(await client.balance(ACCOUNT));
+    expect(await restarted.reservation(ACCOUNT, runId(1))).toMatchObject({ status: 'settled', chargedNanos: 20_000_000n });
+    expect(await restarted.reservation(ACCOUNT, runId(2))).toEqual({ status: 'unknown' });
+    expect(await restarted.balance('acc_nobody')).toBeNull();
+  });
+
+  test('a snapshot and the events after it give the state that all events give', async () => {
+    const { ledger, truth, snapshots } = setUp();
+    const opening = { ...OPENING, starterNanos: 1_000_000n * USD };
+    const runs = SNAPSHOT_EVENTS / 4 + 50;
+    for (let begun = 0; begun < runs; begun += 100) {
+      const batch = Array.from({ length: 100 }, (_, n) => runId(begun + n));
+      await Promise.all(batch.map((id) => ledger.submit(reserve({ runId: id, opening }))));
+      await Promise.all(batch.slice(1).map((id) => ledger.submit(settle({ runId: id }))));
+    }
+    await waitFor(async () => (await snapshots.load(ACCOUNT)) !== null, { describe: 'the snapshot' });
+    const fromSnapshot = await loadAccount(ACCOUNT, truth, snapshots);
+    const fromEvents = await loadAccount(ACCOUNT, truth, memorySnapshotStore());
+    expect(fromSnapshot.snapshotRevision).toBeGreaterThan(0);
+    expect(fromSnapshot.revision).toBe(fromEvents.revision);
+    expect(stateToSnapshot(fromSnapshot.state)).toEqual(stateToSnapshot(fromEvents.state));
+  });
+
+  test('a grant names its event, and the same grant is credited once', async () => {
+    const { client, eventsOf } = setUp();
+    const grant = { accountId: ACCOUNT, grantId: 'grt_1', opening: OPENING, kind: 'top_up', amountNanos: USD, reason: 'cash' } as const;
+    const results = await Promise.all([client.grant(grant), client.grant(grant), client.grant(grant)]);
+    for (const result of results) expect(result).toMatchObject({ status: 'granted', availableNanos: 2n * USD });
+    const granted = (await eventsOf()).filter((event) => event.type === 'CreditGranted' && event.data['kind'] === 'top_up');
+    expect(granted).toHaveLength(1);
+    expect(results[0]).toMatchObject({ eventId: granted[0]?.id });
+  });
+});

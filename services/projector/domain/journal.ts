@@ -1,0 +1,38 @@
+/** The journal: one row per posting. */
+import type { ProjectedEvent } from './projected-event.js';
+
+export type JournalRow = {
+  readonly accountId: string;
+  readonly revision: number;
+  readonly line: number;
+  readonly eventId: string;
+  readonly eventType: string;
+  readonly runId: string | null;
+  readonly unit: string;
+  /** Money leaves this ledger account. */
+  readonly debitAccount: string;
+  /** Money arrives here. */
+  readonly creditAccount: string;
+  readonly amountNanos: bigint;
+  readonly occurredAtMs: number;
+};
+
+export function applyToJournal(rows: JournalRow[], { event, eventId, revision, account, occurredAtMs }: ProjectedEvent): void {
+  if (!('postings' in event)) return;
+  const runId = 'runId' in event ? event.runId : null;
+  for (const [line, posting] of event.postings.entries()) {
+    rows.push({
+      accountId: account.accountId,
+      revision,
+      line,
+      eventId,
+      eventType: event.type,
+      runId,
+      unit: account.unit,
+      debitAccount: posting.from,
+      creditAccount: posting.to,
+      amountNanos: posting.amountNanos,
+      occurredAtMs,
+    });
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Folds events into changes of every view. The one `apply` that both the live projection and a rebuild use: live folds a small page and writes
+ * it; a rebuild folds the whole log.
+ */
+import { type AccountEvent, accountIdOfStream, decodeAccountEvent, type RecordedEvent } from '../../../events/contract/index.js';
+import { type AccountBalanceChanges, applyToAccountBalances } from './account-balances.js';
+import { applyToConsumerBilling, type ConsumerBillingChanges } from './consumer-billing.js';
+import { applyToJournal, type JournalRow } from './journal.js';
+import type { AccountContext, ProjectedEvent } from './projected-event.js';
+import { applyToRequests, type RequestChanges } from './requests.js';
+import { applyToTrialBalance, type TrialBalanceChanges } from './trial-balance.js';
+import { applyToUsageQuarters, type UsageQuarterChanges } from './usage-quarters.js';
+
+export type ReadModelChanges = {
+  readonly accountBalances: AccountBalanceChanges;
+  readonly requests: RequestChanges;
+  readonly usageQuarters: UsageQuarterChanges;
+  readonly consumerBilling: ConsumerBillingChanges;
+  journal: JournalRow[];
+  readonly trialBalance: TrialBalanceChanges;
+  /** Events that were new; redelivered ones do not count. */
+  events: number;
+};
+
+export function noChanges(): ReadModelChanges {
+  return {
+    accountBalances: new Map(),
+    requests: new Map(),
+    usageQuarters: new Map(),
+    consumerBilling: new Map(),
+    journal: [],
+    trialBalance: new Map(),
+    events: 0,
+  };
+}
+
+/** What the fold must know of the past: the accounts that a page touches, and the models of the runs it ends. */
+export type PastContext = {
+  readonly accounts: Map<string, AccountContext>;
+  /** Models of runs that are reserved and not settled. */
+  readonly openRuns: Map<string, string>;
+};
+
+/** A revision is missing: an event was lost between the store and here. Going on would falsify the views. */
+export class RevisionGapError extends Error {
+  override readonly name = 'RevisionGapError';
+}
+
+/** Applies one event to `changes` and `past`. An event that is in the views already changes nothing. Returns whether it was new. */
+export function applyEvent(changes: ReadModelChanges, past: PastContext, recorded: RecordedEvent): boolean {
+  const accountId = accountIdOfStream(recorded.stream);
+  if (accountId === null) return false;
+  const known = past.accounts.get(accountId);
+  if (known !== undefined && recorded.revision <= known.revision) return false;
+  if (recorded.revision !== (known?.revision ?? -1) + 1) {
+    throw new RevisionGapError(`${recorded.stream} jumps from revision ${known?.revision ?? -1} to ${recorded.revision}`);
+  }
+  const event = decodeAccountEvent(recorded);
+  const account = known ?? contextOf(accountId, event);
+  if (known === undefined) past.accounts.set(accountId, account);
+  account.revision = recorded.revision;
+  const projected: ProjectedEvent = {
+    eventId: recorded.id,
+    revision: recorded.revision,
+    occurredAtMs: recorded.metadata.occurredAtMs,
+    event,
+    account,
+    model: modelOf(event, past),
+  };
+  applyToAccountBalances(changes.accountBalances, projected);
+  applyToRequests(changes.requests, projected);
+  applyToUsageQuarters(changes.usageQuarters, projected);
+  applyToConsumerBilling(changes.consumerBilling, projected);
+  applyToJournal(changes.journal, projected);
+  applyToTrialBalance(changes.trialBalance, projected);
+  changes.events += 1;
+  return true;
+}
+
+function contextOf(accountId: string, event: AccountEvent): AccountContext {
+  if (event.type !== 'AccountOpened') throw new RevisionGapError(`account ${accountId} begins with ${event.type}`);
+  const { holder, unit, environment } = event;
+  return { accountId, holder, unit, environment, revision: -1 };
+}
+
+function modelOf(event: AccountEvent, past: PastContext): string | null {
+  if (!('runId' in event)) return null;
+  if (event.type === 'CreditReserved') {
+    past.openRuns.set(event.runId, event.model);
+    return event.model;
+  }
+  const model = past.openRuns.get(event.runId) ?? null;
+  if (event.type === 'ReservationSettled') past.openRuns.delete(event.runId);
+  return model;
+}
