@@ -1,20 +1,33 @@
-/** Waits for conditions, so that no test has to sleep. */
+/** Waits for a condition instead of sleeping: a test is as fast as what it waits for, and says what never came. */
+import { setTimeout as delay } from 'node:timers/promises';
 
-/** How long a condition may take unless the test says otherwise. Generous: a slow machine is not a failure. */
-const TIMEOUT_DEFAULT_MS = 15_000;
+/** Long enough for a busy machine; a test that gets here has failed. */
+export const WAIT_TIMEOUT_DEFAULT_MS = 15_000;
+const RECHECK_MS = 5;
 
-/** How often a condition is looked at. */
-const POLL_MS = 5;
+export type WaitForOptions = {
+  readonly timeoutMs?: number;
+  /** What is awaited, for the message of a timeout; may report what is there instead. */
+  readonly describe?: string | (() => string);
+};
 
-/** Resolves once `condition` holds; rejects with what was waited for when it does not in time. */
-export async function waitFor(
-  condition: () => boolean | Promise<boolean>,
-  options: { readonly describe: string; readonly timeoutMs?: number },
-): Promise<void> {
-  const timeoutMs = options.timeoutMs ?? TIMEOUT_DEFAULT_MS;
-  const startedMs = Date.now();
-  while (!(await condition())) {
-    if (Date.now() - startedMs > timeoutMs) throw new Error(`waited ${timeoutMs} ms in vain for ${options.describe}`);
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+/**
+ * Resolves with the first truthy answer of `condition`. Rejects with what was awaited after `timeoutMs`; a condition that throws rejects
+ * at once.
+ */
+export async function waitFor<Answer>(
+  condition: () => Answer | Promise<Answer>,
+  options: WaitForOptions = {},
+): Promise<Exclude<Answer, false | null | undefined | 0 | ''>> {
+  const timeoutMs = options.timeoutMs ?? WAIT_TIMEOUT_DEFAULT_MS;
+  const deadlineMs = performance.now() + timeoutMs;
+  for (;;) {
+    const answer = await condition();
+    if (answer) return answer as Exclude<Answer, false | null | undefined | 0 | ''>;
+    if (performance.now() >= deadlineMs) {
+      const what = typeof options.describe === 'function' ? options.describe() : (options.describe ?? 'the condition');
+      throw new Error(`waited ${timeoutMs} ms in vain for ${what}`);
+    }
+    await delay(RECHECK_MS);
   }
 }

@@ -90,7 +90,7 @@ async function withBulkTable<Row>(
   columns: Parameters<typeof bulkCopy<Row>>[2],
   work: (copy: BulkCopy<Row>) => Promise<void>,
 ): Promise<void> {
-  await inTransaction(pool, async (client) => {
+  await inUnboundedTransaction(pool, async (client) => {
     await cloneTables(client, [table]);
     const copy = bulkCopy(client, `read_model_rebuild.${table}`, columns);
     await work(copy);
@@ -98,28 +98,36 @@ async function withBulkTable<Row>(
   });
 }
 
+/** The pool's limit on a statement is meant for requests; a rebuild's take as long as the log is. */
+function inUnboundedTransaction<Result>(pool: Pool, work: (client: ClientBase) => Promise<Result>): Promise<Result> {
+  return inTransaction(pool, async (client) => {
+    await client.query('set local statement_timeout = 0');
+    return work(client);
+  });
+}
+
 async function cloneTables(client: ClientBase | Pool, tables: readonly string[]): Promise<void> {
   for (const table of tables) {
-    const isKeyedAtOnce = table !== 'requests' && table !== 'journal';
-    const including = isKeyedAtOnce ? 'including all' : 'including defaults including constraints';
-    await client.query(`create table read_model_rebuild.${table} (like read_model.${table} ${including})`);
+    await client.query(`create table read_model_rebuild.${table} (like read_model.${table} including defaults including constraints)`);
   }
 }
 
-/** Gives the bulk tables the indexes and keys of the tables they will replace. */
+/** Gives the new tables the indexes and keys of those they will replace. */
 async function createIndexes(pool: Pool): Promise<void> {
   const { rows } = await pool.query<{ table_name: string; index_name: string; definition: string; is_primary: boolean }>(
     `select c.relname as table_name, i.relname as index_name, pg_get_indexdef(x.indexrelid) as definition, x.indisprimary as is_primary
      from pg_index x join pg_class i on i.oid = x.indexrelid join pg_class c on c.oid = x.indrelid
-     where c.relnamespace = 'read_model'::regnamespace and c.relname in ('requests', 'journal')`,
+     where c.relnamespace = 'read_model'::regnamespace`,
   );
   await Promise.all(
-    rows.map(async ({ table_name, index_name, definition, is_primary }) => {
-      await pool.query(definition.replace(' ON read_model.', ' ON read_model_rebuild.'));
-      if (is_primary) await pool.query(`alter table read_model_rebuild.${table_name} add primary key using index ${index_name}`);
-    }),
+    rows.map(({ table_name, index_name, definition, is_primary }) =>
+      inUnboundedTransaction(pool, async (client) => {
+        await client.query(definition.replace(' ON read_model.', ' ON read_model_rebuild.'));
+        if (is_primary) await client.query(`alter table read_model_rebuild.${table_name} add primary key using index ${index_name}`);
+      }),
+    ),
   );
-  await pool.query('analyze read_model_rebuild.requests, read_model_rebuild.journal');
+  await inUnboundedTransaction(pool, (client) => client.query('analyze read_model_rebuild.requests, read_model_rebuild.journal'));
 }
 
 /** Applies what has been appended since, page by page, until little is left. Returns the number of events. */

@@ -1,31 +1,12 @@
 /** Given/when/then for the decider, and the values that its tests share. */
 import { expect } from '@jest/globals';
-import { type AccountEvent, makeId, type PriceTerms } from '../../../events/contract/index.js';
+import { type AccountEvent, makeId } from '../../../events/contract/index.js';
 import { type AccountState, emptyAccount, evolve } from '../domain/account-state.js';
 import type { AccountCommand, ReserveCreditCommand, SettleReservationCommand } from '../domain/commands.js';
 import { type Decision, decide } from '../domain/decide.js';
-import type { AccountOpening } from '../ledger-client.js';
+import { ACCOUNT, NOW_MS, OPENING, PER_RUN } from './examples.js';
 
-export const NOW_MS = 1_790_000_000_000;
-export const USD = 1_000_000_000n;
-export const ACCOUNT = 'acc_test';
-
-export const OPENING: AccountOpening = {
-  holder: { kind: 'project', projectId: 'prj_test' },
-  unit: 'USD',
-  environment: 'live',
-  starterNanos: USD,
-};
-
-/** Hunt's standard tier: 0.02 a run with 5,000 tokens, 0.003 per thousand beyond. */
-export const PER_RUN: PriceTerms = {
-  kind: 'per_run',
-  pricePerRunNanos: 20_000_000n,
-  includedTokens: 5_000,
-  overagePerThousandNanos: 3_000_000n,
-  overageUnit: 'started_thousand',
-  rounding: 'up',
-};
+export { ACCOUNT, NOW_MS, OPENING, PER_RUN, USD } from './examples.js';
 
 /** A run id made `ageMs` before now; `n` tells ids of one time apart. */
 export function runId(n: number, ageMs = 0): string {

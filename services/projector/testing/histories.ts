@@ -4,7 +4,7 @@ import { type AccountState, emptyAccount, evolve } from '../../ledger/domain/acc
 import { type AccountCommand, commandIdOfEvent } from '../../ledger/domain/commands.js';
 import { decide } from '../../ledger/domain/decide.js';
 import type { AccountOpening } from '../../ledger/ledger-client.js';
-import { PER_RUN, USD } from '../../ledger/testing/account-spec.js';
+import { PER_RUN, USD } from '../../ledger/testing/examples.js';
 
 export type HistoryOptions = {
   readonly accounts: number;

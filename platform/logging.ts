@@ -1,0 +1,10 @@
+/** One logger for a process: JSON lines on standard error, with everything that could open a door struck out. */
+import { destination, type LevelWithSilent, type Logger, pino } from 'pino';
+
+/** Fields that never reach a log, wherever a careless caller puts them (two levels deep, as pino's paths allow). */
+const SECRET_FIELDS = ['authorization', 'cookie', 'x-api-key', 'apiKey', 'adminKey', 'secret', 'password', 'connectionString'];
+
+export function createLogger(options: { readonly level: LevelWithSilent; readonly name: string }): Logger {
+  const paths = SECRET_FIELDS.flatMap((field) => [`["${field}"]`, `*["${field}"]`, `*.*["${field}"]`]);
+  return pino({ name: options.name, level: options.level, redact: { paths, censor: '[secret]' } }, destination({ dest: 2, sync: true }));
+}

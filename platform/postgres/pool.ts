@@ -1,0 +1,40 @@
+/** Connections to Postgres: a bounded number, named after their user, none of which can wait for ever. */
+import pg from 'pg';
+import type { Logger } from 'pino';
+
+/** A statement that takes longer is cancelled by the server: nothing on the request path comes near. */
+export const STATEMENT_TIMEOUT_DEFAULT_MS = 30_000;
+/** A caller that gets no connection in this time is told so. */
+export const CONNECT_TIMEOUT_MS = 10_000;
+/** Unused connections are given back after this. */
+const IDLE_TIMEOUT_MS = 60_000;
+
+export type PostgresPoolOptions = {
+  readonly connectionString: string;
+  /** Shown in `pg_stat_activity`. */
+  readonly applicationName: string;
+  readonly connectionsMax: number;
+  readonly logger: Logger;
+  /** 0 for none. */
+  readonly statementTimeoutMs?: number;
+  /** Server settings of each connection, such as `enable_seqscan: 'off'`. */
+  readonly settings?: Readonly<Record<string, string>>;
+};
+
+/** Connects lazily: making the pool never fails. Lost connections are replaced when next needed. */
+export function createPostgresPool(options: PostgresPoolOptions): pg.Pool {
+  const settings = Object.entries(options.settings ?? {}).map(([name, value]) => `-c ${name}=${value}`);
+  const pool = new pg.Pool({
+    connectionString: options.connectionString,
+    application_name: options.applicationName,
+    max: options.connectionsMax,
+    statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_DEFAULT_MS,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    idleTimeoutMillis: IDLE_TIMEOUT_MS,
+    keepAlive: true,
+    ...(settings.length === 0 ? {} : { options: settings.join(' ') }),
+  });
+  // Without a listener, an idle connection that the server closes would end this process.
+  pool.on('error', (error) => options.logger.warn({ err: error, application: options.applicationName }, 'postgres connection lost'));
+  return pool;
+}

@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+/** The `farebox` command line: which command, with which arguments. What a command does lies in `commands/`. */
+import { rebuild, verify } from './commands/books.js';
+import { listModels, pullModel } from './commands/models.js';
+import { start } from './commands/start.js';
+
+const USAGE = `farebox <command>
+
+  start               run the embedded deployment (the same as npm start)
+  rebuild             build all views anew from the event store
+  verify              compare the views with the event store and print every difference
+  models list         the preset's models, and which weights are here
+  models pull <id>    download a model's weights
+
+Settings come from the environment; docs/operations.md lists them.
+`;
+
+/** Exit code of a command line that names no command. */
+const EXIT_USAGE = 2;
+
+async function run([command, ...words]: readonly string[]): Promise<number> {
+  const [action, id] = words;
+  if (command === 'start') return start(process.env);
+  if (command === 'rebuild') return rebuild(process.env);
+  if (command === 'verify') return verify(process.env);
+  if (command === 'models' && action === 'list') return listModels(process.env);
+  if (command === 'models' && action === 'pull' && id !== undefined) return pullModel(process.env, id);
+  const isAsked = command === 'help' || command === '--help';
+  (isAsked ? process.stdout : process.stderr).write(USAGE);
+  return isAsked ? 0 : EXIT_USAGE;
+}
+
+run(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    process.stderr.write(`farebox: ${(error as Error).message}\n`);
+    process.exitCode = 1;
+  },
+);

@@ -1,0 +1,255 @@
+/**
+ * The embedded deployment: every service in this process, wired over its own Postgres (or `DATABASE_URL`), the in-process bus and a child
+ * process for llama.cpp. Resources are acquired in order here and released in reverse.
+ */
+import type { Pool } from 'pg';
+import type { Logger } from 'pino';
+import { Gauge, type Registry } from 'prom-client';
+import { InProcessBus } from '../../events/bus/in-process/in-process-bus.js';
+import type { MessageBus } from '../../events/bus/message-bus.js';
+import { startRelay } from '../../events/relay/relay.js';
+import type { EventStore } from '../../events/store/event-store.js';
+import { systemClock } from '../../platform/clock.js';
+import { type HttpServer, startHttpServer } from '../../platform/http-server.js';
+import { randomIdSource } from '../../platform/id-source.js';
+import { createMetrics } from '../../platform/metrics.js';
+import { eventLoopScheduler } from '../../platform/scheduler.js';
+import { createShutdown } from '../../platform/shutdown.js';
+import { loadPreset } from '../../presets/load-preset.js';
+import type { Preset } from '../../presets/preset-schema.js';
+import { createApi } from '../api/app.js';
+import { PostgresDirectory } from '../api/directory/postgres-directory.js';
+import { PostgresIdempotencyStore } from '../api/idempotency/postgres-idempotency-store.js';
+import { PostgresReadModel } from '../api/read-model/postgres-read-model.js';
+import { AccountLedger } from '../ledger/accounts/account-ledger.js';
+import type { OpenHolds } from '../ledger/holds/open-holds.js';
+import { postgresOpenHolds } from '../ledger/holds/postgres-open-holds.js';
+import { inProcessLedgerClient } from '../ledger/in-process-ledger-client.js';
+import { expireReservations, releaseInterruptedReservations } from '../ledger/reactors/expire-reservations.js';
+import { releaseOrphanedReservations } from '../ledger/reactors/release-orphaned-reservations.js';
+import { settleFinishedRuns } from '../ledger/reactors/settle-finished-runs.js';
+import { postgresSnapshotStore } from '../ledger/snapshots/postgres-snapshot-store.js';
+import { type Projector, projectionCheckpoint, startProjector } from '../projector/projector.js';
+import { makeAdminKey, openDataDirectory } from './data-directory.js';
+import { openDatabase } from './database.js';
+import { demoProjectKey } from './demo-project.js';
+import { type EmbeddedEngines, startEngines } from './engines.js';
+import type { Failpoints } from './failpoints.js';
+import type { Settings } from './settings.js';
+
+/** Requests under way get this long to end after a signal. */
+export const DRAIN_MS_MAX = 10_000;
+
+/** The views have this long to catch up with the store at a start; a longer log takes `farebox rebuild`. */
+const CATCH_UP_POLL_MS = 10;
+
+export type EmbeddedOptions = {
+  readonly settings: Settings;
+  readonly logger: Logger;
+  readonly failpoints: Failpoints | null;
+  /** Told what a start is waiting for, for people to read. */
+  readonly onProgress?: (step: string) => void;
+};
+
+export type Embedded = {
+  readonly baseUrl: string;
+  readonly preset: Preset;
+  readonly adminKey: string;
+  /** Whether the key was made here rather than given by the operator. */
+  readonly isAdminKeyMade: boolean;
+  readonly demoKey: string | null;
+  readonly engines: EmbeddedEngines;
+  /** For tests and benchmarks that look behind the API. */
+  readonly internals: {
+    readonly pool: Pool;
+    readonly store: EventStore;
+    readonly ledger: AccountLedger;
+    readonly projector: Projector;
+    readonly metrics: Registry;
+  };
+  /** Drains requests, then releases everything. */
+  stop(): Promise<void>;
+};
+
+export async function startEmbedded({ settings, logger, failpoints, onProgress = () => {} }: EmbeddedOptions): Promise<Embedded> {
+  const startedMs = systemClock.nowMs();
+  const shutdown = createShutdown(logger);
+  try {
+    const preset = loadPreset(settings.preset);
+    const dataDirectory = openDataDirectory(settings.dataDirectory);
+    const metrics = createMetrics();
+
+    onProgress(settings.databaseUrl === undefined ? 'starting Postgres' : 'connecting to Postgres');
+    const database = await openDatabase({ dataDirectory: dataDirectory.path, databaseUrl: settings.databaseUrl, logger });
+    shutdown.push('database', () => database.close());
+    await database.claim();
+    const { pool } = database;
+    const store = failpoints?.wrapStore(database.store) ?? database.store;
+
+    const inProcessBus = new InProcessBus({ scheduler: eventLoopScheduler });
+    shutdown.push('bus', () => inProcessBus.close());
+    const bus: MessageBus = failpoints?.wrapBus(inProcessBus) ?? inProcessBus;
+
+    const appliedListeners = new Set<() => void>();
+    const projector = await startProjector({
+      pool,
+      bus,
+      clock: systemClock,
+      logger,
+      metrics,
+      onApplied: () => {
+        failpoints?.pass('projector.page.after');
+        for (const listener of [...appliedListeners]) listener();
+      },
+    });
+    shutdown.push('projector', () => projector.stop());
+    // The bus forgets at a restart, so the relay resumes from what the views have durably taken.
+    const checkpoints = { load: () => projectionCheckpoint(pool), save: () => Promise.resolve() };
+    const relay = await startRelay({
+      store,
+      bus,
+      checkpoints,
+      onError: (error) => logger.warn({ err: error }, 'relay failed, will try again'),
+    });
+    shutdown.push('relay', () => relay.stop());
+
+    const { ledger, holds } = await startLedger({ store, bus, pool, logger, metrics, push: shutdown.push });
+    onProgress('releasing what an earlier run left behind');
+    const viewCaughtUp = () => caughtUp(projector, store);
+    const expiry = { ledger, holds, clock: systemClock, scheduler: eventLoopScheduler, logger };
+    const released = await releaseInterruptedReservations(expiry, startedMs, viewCaughtUp);
+    if (released > 0) logger.warn({ released }, 'holds of interrupted runs released');
+    const expiring = expireReservations(expiry);
+    shutdown.push('expire-reservations', () => expiring.stop());
+
+    onProgress('loading the engine');
+    const engines = await startEngines({ settings, preset, bus, logger, metrics });
+    shutdown.push('engines', () => engines.stop());
+
+    const ids = randomIdSource(systemClock);
+    const directory = new PostgresDirectory({
+      pool,
+      unusedExpiryDays: preset.api_keys.unused_expiry_days,
+      onError: (error) => logger.warn({ err: error }, 'uses of keys not noted'),
+    });
+    shutdown.push('directory', () => directory.close());
+    const ledgerClient = inProcessLedgerClient(ledger);
+    const isAdminKeyMade = settings.adminKey === undefined;
+    const adminKey = settings.adminKey ?? dataDirectory.secret('admin-key', makeAdminKey);
+    const listener: { server: HttpServer | null } = { server: null };
+    const publicBaseUrl = () => settings.publicUrl ?? `http://${printableHost(settings.host)}:${listener.server?.port ?? settings.port}`;
+    const api = createApi({
+      preset,
+      ledger: ledgerClient,
+      bus,
+      directory,
+      idempotencyStore: new PostgresIdempotencyStore(pool),
+      readModel: new PostgresReadModel({
+        pool,
+        onApplied: (applied) => {
+          appliedListeners.add(applied);
+          return () => void appliedListeners.delete(applied);
+        },
+      }),
+      clock: systemClock,
+      ids,
+      logger,
+      metricsRegistry: metrics,
+      adminKey,
+      publicBaseUrl: publicBaseUrl(),
+      instanceId: ids.next('ins'),
+      readiness: async () => readinessOf({ store, bus, engines }),
+      engineContext: engines.contextOf,
+    });
+    await api.start();
+    shutdown.push('api', () => api.stop());
+
+    const server = await startHttpServer({ handler: api.app, host: settings.host, port: settings.port });
+    listener.server = server;
+    shutdown.push('http server', () => server.stop(DRAIN_MS_MAX));
+    shutdown.push('requests under way', () => api.drain(DRAIN_MS_MAX));
+    const demoKey = await demoProjectKey({ directory, ledger: ledgerClient, preset, clock: systemClock, ids, dataDirectory });
+    return {
+      baseUrl: `http://${printableHost(settings.host)}:${server.port}`,
+      preset,
+      adminKey,
+      isAdminKeyMade,
+      demoKey,
+      engines,
+      internals: { pool, store, ledger, projector, metrics },
+      stop: () => shutdown.run(),
+    };
+  } catch (error) {
+    await shutdown.run();
+    throw error;
+  }
+}
+
+type LedgerParts = {
+  readonly store: EventStore;
+  readonly bus: MessageBus;
+  readonly pool: Pool;
+  readonly logger: Logger;
+  readonly metrics: Registry;
+  readonly push: (name: string, release: () => Promise<unknown>) => void;
+};
+
+async function startLedger({ store, bus, pool, logger, metrics, push }: LedgerParts): Promise<{ ledger: AccountLedger; holds: OpenHolds }> {
+  const scheduler = eventLoopScheduler;
+  const orphans = releaseOrphanedReservations({ ledger: () => ledger, scheduler, logger });
+  const ledger: AccountLedger = new AccountLedger({
+    store,
+    snapshots: postgresSnapshotStore(pool),
+    clock: systemClock,
+    scheduler,
+    logger,
+    onOrphanedReservation: orphans.note,
+  });
+  const settling = await settleFinishedRuns({ bus, ledger, logger });
+  push('settle-finished-runs', () => settling.stop());
+  const holds = postgresOpenHolds(pool);
+  registerLedgerGauges(metrics, ledger, holds);
+  return { ledger, holds };
+}
+
+function registerLedgerGauges(metrics: Registry, ledger: AccountLedger, holds: OpenHolds): void {
+  new Gauge({
+    name: 'farebox_ledger_pending_commands',
+    help: 'Ledger commands that wait or are being written.',
+    registers: [metrics],
+    collect() {
+      this.set(ledger.pendingCommands);
+    },
+  });
+  new Gauge({
+    name: 'farebox_oldest_open_hold_seconds',
+    help: 'Age of the oldest hold that has not ended; 0 when there is none.',
+    registers: [metrics],
+    async collect() {
+      const oldestMs = await holds.oldestReservedMs();
+      this.set(oldestMs === null ? 0 : (systemClock.nowMs() - oldestMs) / 1_000);
+    },
+  });
+}
+
+async function caughtUp(projector: Projector, store: EventStore): Promise<void> {
+  const head = await store.head();
+  while (projector.position() < head) await new Promise((resolve) => setTimeout(resolve, CATCH_UP_POLL_MS));
+}
+
+async function readinessOf(parts: { readonly store: EventStore; readonly bus: MessageBus; readonly engines: EmbeddedEngines }) {
+  const reasons: string[] = [];
+  if (!(await parts.store.isReady())) reasons.push('the event store cannot be written');
+  if (!(await parts.bus.isReady())) reasons.push('the bus is closed');
+  const { live } = parts.engines;
+  const state = live.state();
+  if (state.status === 'loading') reasons.push(`the model is loading (${Math.round(state.progress * 100)} %)`);
+  if (state.status === 'failed') reasons.push(`the engine has failed: ${state.reason}`);
+  return { ready: reasons.length === 0, reasons };
+}
+
+/** What people and SDKs can connect to: a wildcard address is no destination. */
+function printableHost(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
+}
