@@ -77,6 +77,10 @@ const ErrorsSchema = z.strictObject({
   unavailable: z.strictObject({ type: z.string(), code: z.string() }),
   /** Status of a request whose structure is valid and whose meaning is not. */
   semantic_status: z.union([z.literal(400), z.literal(422)]),
+  /** `true`: a refusal that has a more exact name than its family shows it as its code. `false`: only the documented codes. */
+  exact_codes: z.boolean().default(true),
+  /** Status for a key that was revoked or has expired. */
+  disabled_key_status: z.union([z.literal(401), z.literal(403)]).default(403),
 });
 
 export const PresetSchema = z
@@ -90,6 +94,11 @@ export const PresetSchema = z
       slug,
       /** Whether responses and streams carry the metadata object. */
       response_object: z.boolean(),
+      /**
+       * Where a stream carries the metadata object: `events` of its own before and after the deltas, or `in_chunks`, inside the first and the
+       * last delta, which also suits clients that read `choices[0]` of every event.
+       */
+      stream_metadata: z.enum(['events', 'in_chunks']).default('in_chunks'),
       provider: z.string(),
     }),
     api_keys: z.strictObject({
@@ -105,6 +114,8 @@ export const PresetSchema = z
       /** Whether what was generated before a client went away is charged. */
       cancelled_run: z.enum(['charge_generated', 'refund_all']),
       run_timeout_seconds: positiveInteger,
+      /** Who may create projects: `open` to anybody (each gets the starter credit), or only the holder of the `admin` key. */
+      sign_up: z.enum(['open', 'admin']).default('open'),
     }),
     limits: LimitsSchema,
     errors: ErrorsSchema,

@@ -2,11 +2,11 @@
  * The promises of the EventStore port as tests. Every adapter runs them: `describeEventStoreContract('memory', () => createMemoryEventStore())`.
  * The log may hold other suites' events: each test writes streams of its own and starts from the head it found.
  */
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { BEFORE_EVERYTHING, type JsonObject, type NewEvent, type Position, type RecordedEvent } from '../contract/envelope.js';
+import { BEFORE_EVERYTHING, type JsonObject, type Position, type RecordedEvent } from '../contract/envelope.js';
 import { APPEND_EVENTS_MAX, APPEND_STREAMS_MAX, type EventStore, NO_STREAM, READ_EVENTS_MAX } from './event-store.js';
 import { describeSubscriptionContract } from './event-store-subscription-contract.js';
+import { freshStream, newEvent, newEvents } from './testing/example-events.js';
 
 /** Makes a store; called once for the suite and once more by the test that closes its own. */
 export type MakeEventStore = () => EventStore | Promise<EventStore>;
@@ -28,25 +28,6 @@ export function describeEventStoreContract(name: string, makeStore: MakeEventSto
     describeSubscriptionContract(theStore);
     describe('lifecycle', () => describeLifecycle(theStore, makeStore));
   });
-}
-
-/** A fresh event with `data`. */
-export function newEvent(data: JsonObject = {}): NewEvent {
-  return {
-    id: randomUUID(),
-    type: 'ThingHappened',
-    version: 1,
-    data,
-    metadata: { commandId: randomUUID(), occurredAtMs: 1_764_000_000_000 },
-  };
-}
-
-export function newEvents(count: number): NewEvent[] {
-  return Array.from({ length: count }, (_, index) => newEvent({ index }));
-}
-
-export function freshStream(): string {
-  return `contract-${randomUUID()}`;
 }
 
 /** Everything after `after` in pages. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import { waitFor } from '../../platform/testing/wait-for.js';
 import type { RecordedEvent } from '../contract/envelope.js';
 import { type EventStore, NO_STREAM } from './event-store.js';
-import { freshStream, newEvents } from './event-store-contract.js';
+import { freshStream, newEvents } from './testing/example-events.js';
 
 export function describeSubscriptionContract(theStore: () => EventStore): void {
   describe('subscription', () => {

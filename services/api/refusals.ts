@@ -6,6 +6,8 @@
 export type RefusalName =
   | 'malformed_json'
   | 'invalid_parameter'
+  /** The structure is valid, the meaning is not (a number out of range): 400 or 422, as the preset documents. */
+  | 'invalid_value'
   | 'unsupported_parameter'
   | 'body_too_large'
   | 'unsupported_media_type'

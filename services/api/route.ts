@@ -39,6 +39,15 @@ export type RouteContext<Policy extends RoutePolicy> = {
   readonly response: Response;
   /** Present exactly on `project_key` routes. */
   readonly caller: Policy extends 'project_key' ? Caller : null;
+  /** `req_` and a ULID; a run made for this request carries the same ULID. Sent as `x-request-id`. */
+  readonly requestId: string;
+  /** The body as it came, where the route reads one; idempotency keys are bound to its digest. */
+  readonly rawBody: Buffer | null;
+  /**
+   * The headers every response carries (request id, rate limits), as a flat list of names and values for `writeHead`. Replies returned as
+   * values get them by themselves, and so do handlers that answer `sent`, except on billed routes, which write their own head with this.
+   */
+  readonly head: () => string[];
 };
 
 export type RouteDefinition<
@@ -48,7 +57,7 @@ export type RouteDefinition<
   Body extends z.ZodType = z.ZodType,
 > = {
   readonly method: 'get' | 'post' | 'delete';
-  /** Express path, such as `/v1/requests/:id`. */
+  /** Express path, such as `/v1/requests/:id`; `*name` at the end takes the rest of the path, slashes included. */
   readonly path: string;
   readonly operationId: string;
   readonly summary: string;
@@ -58,6 +67,8 @@ export type RouteDefinition<
   readonly billed?: boolean;
   /** Whether the rate limits apply; true for `project_key` routes by default. */
   readonly limited?: boolean;
+  /** Headers of the request that the route reads itself: name to description, for the OpenAPI document. */
+  readonly requestHeaders?: Readonly<Record<string, string>>;
   readonly params?: Params;
   readonly query?: Query;
   readonly body?: Body;

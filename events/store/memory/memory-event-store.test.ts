@@ -2,7 +2,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { BEFORE_EVERYTHING } from '../../contract/envelope.js';
 import { NO_STREAM } from '../event-store.js';
-import { describeEventStoreContract, freshStream, newEvent, newEvents } from '../event-store-contract.js';
+import { describeEventStoreContract } from '../event-store-contract.js';
+import { freshStream, newEvent, newEvents } from '../testing/example-events.js';
 import { createMemoryEventStore } from './memory-event-store.js';
 
 describeEventStoreContract('memory', () => createMemoryEventStore());

@@ -1,54 +1,65 @@
 /** The SQL of the Postgres event store, one named statement each, so that the server plans it once per connection. */
 
-/** The global order as text that compares like the pair it is made of: both numbers padded to the digits of their types. */
-const POSITION = `lpad(e.transaction_id::text, 20, '0') || '-' || lpad(e.sequence::text, 19, '0')`;
+/**
+ * Separates the members of a column that is sent as one text. `string_to_array` splits it at a fraction of what parsing an array literal
+ * costs, quotes of JSON escaped one by one: 43k instead of 31k events/s at 1,000 streams of 4 events. JSON text escapes control characters,
+ * and `checkAppends` keeps them out of the other columns.
+ */
+export const SEPARATOR = '\u001f';
 
-const EVENT_COLUMNS = `${POSITION} as position, e.stream, e.revision::float8 as revision, e.id, e.type, e.version, e.data, e.metadata`;
+const column = (parameter: number, type: string): string => `string_to_array($${parameter}, chr(31))::${type}[]`;
 
 /**
- * Appends to many streams in one statement. Each stream whose revision is the expected one moves on and gets its events; the others are left
- * alone. Rows are locked in the order of their names, so that two writers of the same streams wait for each other instead of deadlocking.
+ * Appends to many streams in one statement. A stream that stands where its writer expects gets its events; the others are left alone.
  *
- * Parameters: per stream its name, expected revision and number of events; per event its stream's index, revision, id, type, version,
- * data and metadata. Returns a row per accepted stream: its index and the position of its last event.
+ * One statement is one snapshot, and that is what makes the order sound: whoever sees revision N here sees a transaction that had ended
+ * before this one was given its id, so revision N + 1 gets the greater id. A writer that sees an older state inserts a revision that is
+ * taken, and the unique constraint ends its transaction: the store tries again.
+ *
+ * Parameters: per stream its name and expected revision; per event, as separated texts, its stream's index (from 1), stream, revision,
+ * id, type, version, data and metadata. Returns one row: the transaction's id (null when every stream was refused), the indexes of the
+ * refused streams and where those stand.
  */
 export const APPEND = {
   name: 'event-store-append',
   text: `
-    with wanted as (
-      select * from unnest($1::text[], $2::bigint[], $3::bigint[]) with ordinality as w (stream, expected, added, n)
-    ), created as (
-      insert into event_store.streams (stream, revision)
-      select stream, added - 1 from wanted where expected = -1 order by stream
-      on conflict (stream) do nothing
-      returning stream
-    ), locked as (
-      select s.stream from event_store.streams s
-      where s.stream in (select stream from wanted where expected >= 0) order by s.stream for update
-    ), moved as (
-      update event_store.streams s set revision = s.revision + w.added
-      from wanted w join locked l on l.stream = w.stream
-      where s.stream = w.stream and w.expected >= 0 and s.revision = w.expected
-      returning s.stream
-    ), accepted as (
-      select w.n, w.stream from wanted w where w.stream in (select stream from created union all select stream from moved)
-    ), inserted as (
-      insert into event_store.events (stream, revision, id, type, version, data, metadata)
-      select a.stream, e.revision, e.id, e.type, e.version, e.data, e.metadata
-      from unnest($4::bigint[], $5::bigint[], $6::uuid[], $7::text[], $8::integer[], $9::json[], $10::json[])
-        with ordinality as e (n, revision, id, type, version, data, metadata, ordinal)
-      join accepted a on a.n = e.n
-      order by e.ordinal
-      returning transaction_id, sequence, stream
+    with wanted as materialized (
+      select w.n, w.expected,
+        coalesce((select e.revision from event_store.events e where e.stream = w.stream order by e.revision desc limit 1), -1) as actual
+      from unnest(${column(1, 'text')}, ${column(2, 'bigint')}) with ordinality as w (stream, expected, n)
+    ), verdict as materialized (
+      select array_agg(actual = expected order by n) as accepted from wanted
+    ), written as (
+      insert into event_store.events (transaction_id, ordinal, stream, revision, id, type, version, data, metadata)
+      select pg_current_xact_id(), e.ordinal, e.stream, e.revision, e.id, e.type, e.version, e.data, e.metadata
+      from unnest(
+        ${column(3, 'integer')}, ${column(4, 'text')}, ${column(5, 'bigint')}, ${column(6, 'uuid')}, ${column(7, 'text')},
+        ${column(8, 'smallint')}, ${column(9, 'json')}, ${column(10, 'json')}
+      ) with ordinality as e (n, stream, revision, id, type, version, data, metadata, ordinal)
+      where (select accepted from verdict)[e.n]
     )
-    select a.n::float8 as n, max(${POSITION}) as position from inserted e join accepted a on a.stream = e.stream group by a.n`,
+    select case when bool_or(actual = expected) then pg_current_xact_id()::text end,
+      array_agg(n::integer) filter (where actual <> expected),
+      array_agg(actual::float8) filter (where actual <> expected)
+    from wanted`,
 } as const;
 
-/** Where streams stand, for those that were not accepted. Parameter: names. */
-export const STREAM_REVISIONS = {
-  name: 'event-store-stream-revisions',
-  text: 'select stream, revision::float8 as revision from event_store.streams where stream = any($1::text[])',
+/**
+ * What stands where refused batches wanted to go. Parameters, as separated texts: streams, their first and last revisions. A row per event:
+ * index of the batch (from 1), event id, transaction id, ordinal.
+ */
+export const FIND_WRITTEN = {
+  name: 'event-store-find-written',
+  text: `
+    select w.n::integer, e.id, e.transaction_id::text, e.ordinal
+    from unnest(${column(1, 'text')}, ${column(2, 'bigint')}, ${column(3, 'bigint')}) with ordinality as w (stream, first, last, n)
+    cross join lateral (
+      select * from event_store.events e where e.stream = w.stream and e.revision between w.first and w.last order by e.revision
+    ) e
+    order by w.n, e.revision`,
 } as const;
+
+const EVENT_COLUMNS = 'e.transaction_id::text as xid, e.ordinal, e.stream, e.revision, e.id, e.type, e.version, e.data, e.metadata';
 
 /** Parameters: stream, first revision, most rows. */
 export const READ_STREAM = {
@@ -56,18 +67,36 @@ export const READ_STREAM = {
   text: `select ${EVENT_COLUMNS} from event_store.events e where e.stream = $1 and e.revision >= $2 order by e.revision limit $3`,
 } as const;
 
-/** Parameters: transaction id and sequence to read after, most rows. */
+/** Parameters: transaction id and ordinal to read after, most rows. */
 export const READ_ALL = {
   name: 'event-store-read-all',
   text: `select ${EVENT_COLUMNS} from event_store.events e
-         where (e.transaction_id, e.sequence) > ($1::text::xid8, $2::bigint)
+         where (e.transaction_id, e.ordinal) > ($1::text::xid8, $2::integer)
            and e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())
-         order by e.transaction_id, e.sequence limit $3`,
+         order by e.transaction_id, e.ordinal limit $3`,
 } as const;
 
+/** The last event below every open transaction: transaction id and ordinal. */
 export const READ_HEAD = {
   name: 'event-store-read-head',
-  text: `select ${POSITION} as position from event_store.events e
+  text: `select e.transaction_id::text as xid, e.ordinal from event_store.events e
          where e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())
-         order by e.transaction_id desc, e.sequence desc limit 1`,
+         order by e.transaction_id desc, e.ordinal desc limit 1`,
+} as const;
+
+/**
+ * Whether appends would succeed and be found. Transaction ids belong to one cluster: a log that was dumped and loaded into a younger one
+ * would have its new events sorted before the old.
+ */
+export const READINESS = {
+  name: 'event-store-readiness',
+  text: `select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off' as "isWritable",
+           coalesce((select e.transaction_id < pg_snapshot_xmax(pg_current_snapshot())
+                     from event_store.events e order by e.transaction_id desc, e.ordinal desc limit 1), true) as "isOfThisCluster"`,
+} as const;
+
+/** Wakes subscribers in other processes. It need not wait for the disk: whoever misses it looks by himself a little later. */
+export const NOTIFY = {
+  name: 'event-store-notify',
+  text: `select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`,
 } as const;

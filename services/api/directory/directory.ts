@@ -40,6 +40,7 @@ export interface Directory {
 
   /** Stores the SHA-256 of the secret. `null` when the project already has `activeMax` active keys, decided under a row lock. */
   createKey(key: Omit<ApiKey, 'lastUsedAtMs' | 'revokedAtMs'>, secret: string, activeMax: number): Promise<ApiKey | null>;
+  /** Those not revoked first, newest first within; bounded. */
   listKeys(projectId: string): Promise<ApiKey[]>;
   /** `null` for a key that is unknown or another project's. Revoking twice keeps the first time. */
   revokeKey(projectId: string, keyId: string, nowMs: number): Promise<ApiKey | null>;

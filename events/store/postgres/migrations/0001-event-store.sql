@@ -2,24 +2,21 @@
 
 create schema if not exists event_store;
 
--- Where each stream stands; the row that writers of a stream take turns on.
-create table event_store.streams (
-  stream text primary key,
-  revision bigint not null
-);
-
--- `transaction_id` then `sequence` is the global order. Sequence numbers alone will not do: a transaction that took a lower one may commit
--- later. Readers stay below the oldest transaction that is still open, so nothing can appear behind them.
+-- `transaction_id`, then `ordinal` (place among the events of one transaction) is the global order. A plain sequence will not do: a
+-- transaction that took a lower number may commit later. Readers stay below the oldest transaction that is still open, so nothing can
+-- appear behind them. Fixed-width columns come first, which saves padding.
 create table event_store.events (
-  transaction_id xid8 not null default pg_current_xact_id(),
-  sequence bigint generated always as identity,
-  stream text not null,
+  transaction_id xid8 not null,
+  ordinal integer not null,
+  version smallint not null,
   revision bigint not null,
   id uuid not null,
+  stream text not null,
   type text not null,
-  version integer not null,
+  -- `json` keeps the text as it was written; `jsonb` would reorder keys and rewrite numbers.
   data json not null,
   metadata json not null,
-  primary key (stream, revision)
+  primary key (transaction_id, ordinal),
+  -- The fence: of two writers that expect the same revision, one violates it.
+  constraint events_revision_taken_once unique (stream, revision)
 );
-create index events_in_order on event_store.events (transaction_id, sequence);

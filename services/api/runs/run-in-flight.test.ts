@@ -1,0 +1,206 @@
+/** The harness: repetitions, superseded attempts, late and doubled messages, deadlines. Every message is handed in by the test. */
+import { describe, expect, test } from '@jest/globals';
+import { BusFullError, type Message, type MessageBus } from '../../../events/bus/message-bus.js';
+import { type JsonObject, NO_USAGE, type RunRequested, type RunSettled } from '../../../events/contract/index.js';
+import type { Scheduler } from '../../../platform/scheduler.js';
+import { waitFor } from '../../../platform/testing/wait-for.js';
+import { LATE_OUTPUTS_GRACE_MS, type RunEnding, RunInFlight, SETTLEMENT_GRACE_MS, WORKER_REPORT_GRACE_MS } from './run-in-flight.js';
+
+const NOW_MS = 1_000_000;
+const DEADLINE_MS = NOW_MS + 300_000;
+const USAGE = { promptTokens: 3, cachedTokens: 0, completionTokens: 2 };
+
+function requested(stream: boolean): RunRequested {
+  return {
+    runId: 'run_1',
+    accountId: 'acc_1',
+    attempt: 1,
+    model: 'm',
+    input: { kind: 'chat', messages: [{ role: 'user', content: 'x' }] },
+    sampling: { temperature: 1, topP: 1, topK: 0, minP: 0, frequencyPenalty: 0, presencePenalty: 0, seed: null },
+    stop: [],
+    outputTokensBudget: 10,
+    stream,
+    environment: 'live',
+    replyTopic: 'replies',
+    deadlineMs: DEADLINE_MS,
+  };
+}
+
+/** Nothing waits: retries follow at once. */
+const immediately: Scheduler = {
+  defer: (work) => work(),
+  delay: (work) => {
+    work();
+    return () => undefined;
+  },
+};
+
+/** A run with a bus that only records, and fails as long as `refusals` lasts. */
+function startRun(options: { stream?: boolean; refusals?: Error[] } = {}) {
+  const published: { topic: string; message: Message }[] = [];
+  const refusals = options.refusals ?? [];
+  const bus = {
+    publish: async (topic: string, messages: readonly Message[]) => {
+      const refusal = refusals.shift();
+      if (refusal !== undefined) throw refusal;
+      for (const message of messages) published.push({ topic, message });
+    },
+  } as unknown as MessageBus;
+  const texts: string[] = [];
+  const endings: RunEnding[] = [];
+  const run = new RunInFlight({
+    request: requested(options.stream ?? false),
+    pool: 'default',
+    bus,
+    scheduler: immediately,
+    onText: (text) => texts.push(text),
+    onEnded: (ending) => endings.push(ending),
+    onTrouble: () => undefined,
+  });
+  const typesPublished = () => published.map(({ message }) => message.type);
+  const lastValue = () => published.at(-1)?.message.value as JsonObject;
+  return { run, published, texts, endings, typesPublished, lastValue };
+}
+
+const output = (index: number, text: string, attempt = 1) => ({ runId: 'run_1', attempt, index, text });
+const failed = (errorCode: 'engine_crashed' | 'engine_at_capacity', attempt = 1, retryable = true) => ({
+  runId: 'run_1',
+  attempt,
+  errorCode,
+  message: 'm',
+  retryable,
+});
+function settled(overrides: Partial<RunSettled> = {}): RunSettled {
+  return {
+    runId: 'run_1',
+    accountId: 'acc_1',
+    outcome: 'completed',
+    finishReason: 'stop',
+    errorCode: null,
+    attempt: 1,
+    usage: USAGE,
+    systemFingerprint: 'fp',
+    outputs: 0,
+    heldNanos: '10',
+    chargedNanos: '5',
+    refundedNanos: '5',
+    availableNanos: '0',
+    revision: 4,
+    ...overrides,
+  };
+}
+
+describe('outputs', () => {
+  test('the settlement may overtake the last texts; the run ends when all are here', () => {
+    const { run, texts, endings } = startRun();
+    run.onOutput(output(0, 'a'));
+    run.onSettled(settled({ outputs: 2 }), NOW_MS);
+    expect(endings).toEqual([]);
+    run.onOutput(output(1, 'b'));
+    expect([texts, endings[0]?.status]).toEqual([['ab'], 'completed']);
+  });
+
+  test('repeated deliveries are handed on once', () => {
+    const { run, texts } = startRun({ stream: true });
+    for (const index of [0, 0, 1, 0, 1]) run.onOutput(output(index, String(index)));
+    expect(texts).toEqual(['0', '1']);
+  });
+
+  test('texts that never come end the run as lost', () => {
+    const { run, endings } = startRun();
+    run.onSettled(settled({ outputs: 1 }), NOW_MS);
+    run.onTick(NOW_MS + LATE_OUTPUTS_GRACE_MS - 1);
+    expect(endings).toEqual([]);
+    run.onTick(NOW_MS + LATE_OUTPUTS_GRACE_MS);
+    expect(endings[0]?.status).toBe('answer_lost');
+  });
+
+  test('an announcement of what had been settled before is no answer', () => {
+    const { run, endings } = startRun();
+    run.onSettled(settled({ finishReason: null, usage: NO_USAGE }), NOW_MS);
+    expect(endings[0]?.status).toBe('answer_lost');
+  });
+});
+
+describe('attempts', () => {
+  test('a superseded attempt’s texts, failures and result are passed over', async () => {
+    const { run, texts, endings, typesPublished, lastValue } = startRun();
+    await run.publish();
+    run.onOutput(output(0, 'old'));
+    run.onAttemptFailed(failed('engine_crashed'));
+    expect(lastValue()).toMatchObject({ attempt: 2 });
+    run.onAttemptFailed(failed('engine_crashed'));
+    run.onOutput(output(1, 'old'));
+    run.onOutput(output(0, 'new', 2));
+    run.onSettled(settled({ attempt: 2, outputs: 1 }), NOW_MS);
+    expect([texts, endings[0]?.status, typesPublished()]).toEqual([['new'], 'completed', ['RunRequested', 'RunRequested']]);
+  });
+
+  test('once text was handed on, a stream is not repeated but given up', async () => {
+    const { run, typesPublished, lastValue, endings } = startRun({ stream: true });
+    await run.publish();
+    run.onOutput(output(0, 'a'));
+    run.onAttemptFailed(failed('engine_crashed'));
+    expect([typesPublished(), lastValue()]).toEqual([
+      ['RunRequested', 'RunFinished'],
+      expect.objectContaining({ outcome: 'failed', errorCode: 'engine_crashed' }),
+    ]);
+    run.onSettled(settled({ outcome: 'failed', finishReason: null, chargedNanos: '0' }), NOW_MS);
+    expect(endings[0]).toMatchObject({ status: 'not_completed', failure: { errorCode: 'engine_crashed' } });
+  });
+
+  test('a result that the books had already accepted wins over giving up', async () => {
+    const { run, endings, texts } = startRun();
+    run.onOutput(output(0, 'answer'));
+    run.onAttemptFailed(failed('engine_at_capacity', 1, false));
+    run.onSettled(settled({ outputs: 1 }), NOW_MS);
+    expect([endings[0]?.status, texts]).toEqual(['completed', ['answer']]);
+  });
+});
+
+describe('publishing', () => {
+  test('what the bus does not take is given up, persistently', async () => {
+    const { run, typesPublished, lastValue } = startRun({ refusals: [new BusFullError('full'), new Error('down'), new Error('down')] });
+    await run.publish();
+    expect([typesPublished(), lastValue()['errorCode']]).toEqual([['RunFinished'], 'engine_at_capacity']);
+  });
+
+  test('when even giving up cannot be published, the client is answered and the hold expires', async () => {
+    const refusals = Array.from({ length: 4 }, () => new Error('down'));
+    const { run, endings } = startRun({ refusals });
+    await run.publish();
+    expect(endings).toEqual([{ status: 'unsettled', failure: { errorCode: 'run_abandoned', message: expect.any(String) } }]);
+  });
+});
+
+describe('time', () => {
+  test('after the deadline the failure is reported before the workers are stopped; then the settlement is awaited', async () => {
+    const { run, typesPublished, endings } = startRun();
+    run.onTick(DEADLINE_MS + WORKER_REPORT_GRACE_MS - 1);
+    expect(typesPublished()).toEqual([]);
+    run.onTick(DEADLINE_MS + WORKER_REPORT_GRACE_MS);
+    await waitFor(() => typesPublished().length === 2, { describe: 'both messages' });
+    expect(typesPublished()).toEqual(['RunFinished', 'RunCancelRequested']);
+    run.onSettled(settled({ outcome: 'failed', finishReason: null, chargedNanos: '0' }), NOW_MS);
+    expect(endings[0]).toMatchObject({ status: 'not_completed', failure: { errorCode: 'deadline_exceeded' } });
+  });
+
+  test('without any word the run ends as unsettled', () => {
+    const { run, endings } = startRun();
+    run.onTick(DEADLINE_MS + SETTLEMENT_GRACE_MS);
+    expect(endings[0]?.status).toBe('unsettled');
+    run.onSettled(settled(), NOW_MS);
+    expect(endings).toHaveLength(1);
+  });
+});
+
+test('a cancelled run hands nothing on and waits for its settlement', async () => {
+  const { run, texts, endings, typesPublished } = startRun({ stream: true });
+  run.cancel();
+  run.cancel();
+  run.onOutput(output(0, 'late'));
+  await waitFor(() => typesPublished().length === 1, { describe: 'the cancellation' });
+  run.onSettled(settled({ outcome: 'cancelled', finishReason: null }), NOW_MS);
+  expect([texts, typesPublished(), endings[0]?.status]).toEqual([[], ['RunCancelRequested'], 'not_completed']);
+});

@@ -1,0 +1,228 @@
+/**
+ * One run as the API sees it, from `RunRequested` to `RunSettled`. The API is the harness: it repeats a failed attempt on another worker
+ * while nothing has been handed to the client, and gives up by reporting the run as failed. It never settles; the ledger does.
+ *
+ *   running(attempt) ──RunOutput──▶ running            text is handed on, a superseded attempt's is ignored
+ *         │ ├────────RunAttemptFailed (retryable, nothing handed on, attempts left)──▶ running(attempt + 1)
+ *         │ └────────any other failure, deadline──▶ given up: RunFinished{failed} is published
+ *         └──RunSettled──▶ settled ──all outputs are here──▶ ended       (also from given up)
+ */
+
+import { BusFullError, type MessageBus } from '../../../events/bus/message-bus.js';
+import {
+  type JsonObject,
+  NO_USAGE,
+  RUN_RESULTS_TOPIC,
+  type RunAttemptFailed,
+  type RunErrorCode,
+  type RunFinished,
+  type RunOutput,
+  type RunRequested,
+  type RunSettled,
+  runControlTopic,
+  runRequestsTopic,
+} from '../../../events/contract/index.js';
+import type { Scheduler } from '../../../platform/scheduler.js';
+
+/** The first attempt and two repetitions. */
+export const RUN_ATTEMPTS_MAX = 3;
+/** What a worker may need beyond the deadline to report that it stopped there. */
+export const WORKER_REPORT_GRACE_MS = 2_000;
+/** After the deadline and this, the client gets its answer without the settlement; the hold expires by itself. */
+export const SETTLEMENT_GRACE_MS = 10_000;
+/** Outputs and settlement come from different producers, so the last texts may follow the settlement; only so long. */
+export const LATE_OUTPUTS_GRACE_MS = 5_000;
+/** Tries to publish a final word; beyond them the hold's expiry says it. */
+const PUBLISH_TRIES_MAX = 3;
+const PUBLISH_RETRY_DELAY_MS = 100;
+
+export type RunEnding =
+  /** Charged as `settled` says; the whole text was handed on. */
+  | { readonly status: 'completed'; readonly settled: RunSettled }
+  /** Settled without an answer. `failure` is what the last attempt reported. */
+  | { readonly status: 'not_completed'; readonly settled: RunSettled; readonly failure: RunFailure | null }
+  /** Charged, but texts of the accepted attempt are missing: the answer cannot be given. */
+  | { readonly status: 'answer_lost'; readonly settled: RunSettled }
+  /** No settlement was seen in time. */
+  | { readonly status: 'unsettled'; readonly failure: RunFailure | null };
+
+export type RunFailure = { readonly errorCode: RunErrorCode; readonly message: string };
+
+export type RunInFlightOptions = {
+  readonly request: RunRequested;
+  readonly pool: string;
+  readonly bus: MessageBus;
+  readonly scheduler: Scheduler;
+  /** Streams: text is handed on at once, and from then on the run is not repeated. Otherwise all of it at the end. */
+  readonly onText: (text: string) => void;
+  /** Called once, when nothing more will come. */
+  readonly onEnded: (ending: RunEnding) => void;
+  readonly onTrouble: (message: string, error: unknown) => void;
+};
+
+export class RunInFlight {
+  readonly #options: RunInFlightOptions;
+  #attempt: number;
+  #outputs = 0;
+  #heldBackText = '';
+  #handedOn = false;
+  #failure: RunFailure | null = null;
+  #settled: RunSettled | null = null;
+  #settledAtMs = 0;
+  #gaveUp = false;
+  #cancelled = false;
+  #ended = false;
+
+  constructor(options: RunInFlightOptions) {
+    this.#options = options;
+    this.#attempt = options.request.attempt;
+  }
+
+  get runId(): string {
+    return this.#options.request.runId;
+  }
+
+  get hasEnded(): boolean {
+    return this.#ended;
+  }
+
+  /** Hands the run to the workers. When the bus does not take it, the run is given up. */
+  async publish(): Promise<void> {
+    const { request, bus, pool } = this.#options;
+    const attempt = this.#attempt;
+    const value = attempt === request.attempt ? request : { ...request, attempt };
+    try {
+      await bus.publish(runRequestsTopic(pool), [message(request.runId, 'RunRequested', value as JsonObject)]);
+    } catch (error) {
+      const errorCode = error instanceof BusFullError ? 'engine_at_capacity' : 'run_abandoned';
+      if (errorCode === 'run_abandoned') this.#options.onTrouble('a run could not be handed to the workers', error);
+      if (attempt === this.#attempt) await this.#giveUp({ errorCode, message: 'The run could not be handed to a worker.' });
+    }
+  }
+
+  onOutput(output: RunOutput): void {
+    if (this.#ended || this.#cancelled || output.attempt !== this.#attempt) return;
+    // The bus delivers at least once and in order: a lower index is a repetition.
+    if (output.index !== this.#outputs) return;
+    this.#outputs += 1;
+    if (this.#options.request.stream) {
+      this.#handedOn = true;
+      this.#options.onText(output.text);
+    } else this.#heldBackText += output.text;
+    if (this.#settled !== null) this.#endIfWhole(this.#settled);
+  }
+
+  onAttemptFailed(failed: RunAttemptFailed): void {
+    if (this.#ended || this.#gaveUp || this.#settled !== null || failed.attempt !== this.#attempt) return;
+    if (failed.retryable && this.#mayRepeat(failed.errorCode)) {
+      this.#attempt += 1;
+      this.#outputs = 0;
+      this.#heldBackText = '';
+      void this.publish();
+      return;
+    }
+    void this.#giveUp({ errorCode: failed.errorCode, message: failed.message });
+  }
+
+  onSettled(settled: RunSettled, nowMs: number): void {
+    if (this.#ended || this.#settled !== null) return;
+    this.#settled = settled;
+    this.#settledAtMs = nowMs;
+    if (settled.outcome !== 'completed' || this.#cancelled) this.#end({ status: 'not_completed', settled, failure: this.#failure });
+    // The books accepted an attempt whose texts were passed over, or this announces a result that had been settled before.
+    else if (settled.attempt !== this.#attempt || settled.finishReason === null) this.#end({ status: 'answer_lost', settled });
+    else this.#endIfWhole(settled);
+  }
+
+  /** Called now and then; ends what has waited too long. */
+  onTick(nowMs: number): void {
+    if (this.#ended) return;
+    const { deadlineMs } = this.#options.request;
+    if (this.#settled !== null) {
+      if (nowMs >= this.#settledAtMs + LATE_OUTPUTS_GRACE_MS) this.#end({ status: 'answer_lost', settled: this.#settled });
+    } else if (nowMs >= deadlineMs + SETTLEMENT_GRACE_MS) this.#end({ status: 'unsettled', failure: this.#failure });
+    else if (nowMs >= deadlineMs + WORKER_REPORT_GRACE_MS && !this.#gaveUp) {
+      void this.#giveUpAtDeadline();
+    }
+  }
+
+  /** The client is gone: the workers stop, and nothing more is handed on. The run still waits for its settlement. */
+  cancel(): void {
+    if (this.#ended || this.#cancelled) return;
+    this.#cancelled = true;
+    this.#heldBackText = '';
+    void this.#tellWorkersToStop();
+  }
+
+  #mayRepeat(errorCode: RunErrorCode): boolean {
+    // A full queue is an answer: repeating it at once would only fill it further.
+    return !this.#handedOn && !this.#cancelled && this.#attempt < RUN_ATTEMPTS_MAX && errorCode !== 'engine_at_capacity';
+  }
+
+  #endIfWhole(settled: RunSettled): void {
+    if (this.#outputs < settled.outputs) return;
+    if (this.#heldBackText !== '') this.#options.onText(this.#heldBackText);
+    this.#end({ status: 'completed', settled });
+  }
+
+  #end(ending: RunEnding): void {
+    this.#ended = true;
+    this.#options.onEnded(ending);
+  }
+
+  /** Reports the run as failed, so that the ledger refunds it; the answer follows the settlement. */
+  async #giveUp(failure: RunFailure): Promise<void> {
+    if (this.#gaveUp || this.#ended) return;
+    this.#gaveUp = true;
+    this.#failure = failure;
+    const { request } = this.#options;
+    const finished: RunFinished = {
+      runId: request.runId,
+      accountId: request.accountId,
+      attempt: this.#attempt,
+      outcome: 'failed',
+      finishReason: null,
+      usage: NO_USAGE,
+      errorCode: failure.errorCode,
+      systemFingerprint: null,
+      outputs: 0,
+      replyTopic: request.replyTopic,
+    };
+    const reported = await this.#publishPersistently(RUN_RESULTS_TOPIC, request.accountId, 'RunFinished', finished);
+    if (!reported && !this.#ended) this.#end({ status: 'unsettled', failure });
+  }
+
+  /** The failure goes first: a worker that is told to stop reports a cancellation, which may be charged. */
+  async #giveUpAtDeadline(): Promise<void> {
+    await this.#giveUp({ errorCode: 'deadline_exceeded', message: 'The run did not finish in time.' });
+    await this.#tellWorkersToStop();
+  }
+
+  async #tellWorkersToStop(): Promise<void> {
+    const { request, pool } = this.#options;
+    await this.#publishPersistently(runControlTopic(pool), request.runId, 'RunCancelRequested', { runId: request.runId });
+  }
+
+  async #publishPersistently(topic: string, key: string, type: string, value: JsonObject): Promise<boolean> {
+    for (let tries = 1; tries <= PUBLISH_TRIES_MAX; tries += 1) {
+      try {
+        await this.#options.bus.publish(topic, [message(key, type, value)]);
+        return true;
+      } catch (error) {
+        if (tries === PUBLISH_TRIES_MAX) this.#options.onTrouble(`${type} could not be published`, error);
+        else await this.#wait(PUBLISH_RETRY_DELAY_MS * tries);
+      }
+    }
+    return false;
+  }
+
+  #wait(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.#options.scheduler.delay(resolve, delayMs));
+  }
+}
+
+const NO_HEADERS: Readonly<Record<string, string>> = {};
+
+function message(key: string, type: string, value: JsonObject) {
+  return { key, type, headers: NO_HEADERS, value };
+}

@@ -1,0 +1,69 @@
+/**
+ * What a worker has to tell, gathered for one turn of the event loop: many runs' texts become one publication per topic, and a run's texts
+ * of one turn become one message. A run's outputs always go out before its result.
+ */
+import type { Message, MessageBus } from '../../events/bus/message-bus.js';
+import type { Scheduler } from '../../platform/scheduler.js';
+
+/** Tries of one publication; then it is logged and lost, and the run's hold expires. */
+const PUBLISH_TRIES_MAX = 5;
+
+/** First pause before a publication is tried again; doubles. */
+const PUBLISH_RETRY_DELAY_MS = 20;
+
+export type OutboxOptions = { readonly bus: MessageBus; readonly scheduler: Scheduler; readonly onError: (error: unknown) => void };
+
+export class Outbox {
+  readonly #options: OutboxOptions;
+  /** Called right before a turn's messages go out; adds what has been gathered meanwhile. */
+  readonly #beforeFlush: () => void;
+  #byTopic = new Map<string, Message[]>();
+  #isFlushDue = false;
+  #publishing: Promise<void> = Promise.resolve();
+
+  constructor(options: OutboxOptions, beforeFlush: () => void) {
+    this.#options = options;
+    this.#beforeFlush = beforeFlush;
+  }
+
+  put(topic: string, message: Message): void {
+    const messages = this.#byTopic.get(topic);
+    if (messages === undefined) this.#byTopic.set(topic, [message]);
+    else messages.push(message);
+    this.flushSoon();
+  }
+
+  flushSoon(): void {
+    if (this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    this.#options.scheduler.defer(() => {
+      this.#beforeFlush();
+      this.#isFlushDue = false;
+      const batch = this.#byTopic;
+      this.#byTopic = new Map();
+      // One turn after the other: a result must not overtake the outputs of an earlier turn.
+      this.#publishing = this.#publishing.then(() => this.#publish(batch));
+    });
+  }
+
+  /** Resolves when everything put so far has gone out. */
+  async settled(): Promise<void> {
+    while (this.#isFlushDue) await new Promise<void>((resume) => this.#options.scheduler.defer(resume));
+    await this.#publishing;
+  }
+
+  async #publish(batch: ReadonlyMap<string, readonly Message[]>): Promise<void> {
+    for (const [topic, messages] of batch) {
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          await this.#options.bus.publish(topic, messages);
+          break;
+        } catch (error) {
+          this.#options.onError(error);
+          if (attempt === PUBLISH_TRIES_MAX) break;
+          await new Promise<void>((resume) => this.#options.scheduler.delay(resume, PUBLISH_RETRY_DELAY_MS * 2 ** attempt));
+        }
+      }
+    }
+  }
+}

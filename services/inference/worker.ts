@@ -1,0 +1,286 @@
+/**
+ * The worker loop: takes runs from a pool's topic, gives them to an engine, reports text and results. It knows nothing of money; the output
+ * budget in the job is all that keeps a run within its hold, and the engine keeps to it.
+ *
+ *     RunRequested ──▶ engine.run ──text──▶ RunOutput            (replies of the API that asked)
+ *                          ├─ result ─────▶ RunFinished          (run results, settled by the ledger)
+ *                          └─ failure ────▶ RunAttemptFailed     (replies; the API decides whether to try again)
+ *     RunCancelRequested ─▶ abort ────────▶ RunFinished{cancelled}
+ */
+import type { Logger } from 'pino';
+import type { BusSubscription, Message, MessageBus } from '../../events/bus/message-bus.js';
+import {
+  type JsonObject,
+  NO_USAGE,
+  RUN_RESULTS_TOPIC,
+  RunCancelRequestedSchema,
+  type RunErrorCode,
+  type RunFinished,
+  type RunRequested,
+  RunRequestedSchema,
+  runControlTopic,
+  runRequestsTopic,
+} from '../../events/contract/index.js';
+import type { Clock } from '../../platform/clock.js';
+import type { Scheduler } from '../../platform/scheduler.js';
+import { type Engine, EngineError, type EngineResult } from './engine.js';
+import { Outbox } from './outbox.js';
+import { RecentRuns } from './recent-runs.js';
+import type { WorkerMetrics } from './worker-metrics.js';
+
+/** Runs in one worker's hands, running or waiting for their engine. Engines have tighter bounds of their own. */
+export const RUNS_MAX = 4_096;
+
+/** How often deadlines are looked at. They are minutes away, and the API waits a little longer. */
+const DEADLINE_SWEEP_MS = 250;
+
+export type WorkerOptions = {
+  readonly bus: MessageBus;
+  readonly pool: string;
+  /** Unique among workers; each reads all cancellations. */
+  readonly workerId: string;
+  /** The engine for a run, or `null` for a model that this worker does not serve. */
+  readonly engineFor: (request: RunRequested) => Engine | null;
+  readonly clock: Clock;
+  readonly scheduler: Scheduler;
+  readonly logger: Logger;
+  readonly metrics: WorkerMetrics;
+};
+
+export type Worker = {
+  readonly runsInFlight: number;
+  /** Takes no further run, lets those under way end for `drainMs`, then fails what is left as retryable. */
+  stop(drainMs: number): Promise<void>;
+};
+
+type RunUnderWay = {
+  readonly request: RunRequested;
+  readonly abort: AbortController;
+  /** Why it was aborted; decides what is reported. */
+  abortedFor: 'cancel' | 'deadline' | 'stopping' | null;
+  /** Text that has not been put into the outbox yet. */
+  text: string;
+  outputs: number;
+};
+
+export async function startWorker(options: WorkerOptions): Promise<Worker> {
+  const loop = new WorkerLoop(options);
+  const { bus, pool, workerId, logger } = options;
+  const onError = (error: unknown) => logger.error({ err: error }, 'messages could not be handled');
+  const control = await bus.subscribe({
+    topic: runControlTopic(pool),
+    group: workerId,
+    onMessages: (messages) => loop.onControl(messages),
+    onError,
+  });
+  const requests = await bus.subscribe({
+    topic: runRequestsTopic(pool),
+    group: `inference-${pool}`,
+    onMessages: (messages) => loop.onRequests(messages),
+    onError,
+  });
+  loop.sweepDeadlines();
+  return {
+    get runsInFlight() {
+      return loop.runsInFlight;
+    },
+    stop: (drainMs) => loop.stop([requests, control], drainMs),
+  };
+}
+
+class WorkerLoop {
+  readonly #options: WorkerOptions;
+  readonly #runs = new Map<string, RunUnderWay>();
+  /** Runs with text to report. */
+  readonly #dirty = new Set<RunUnderWay>();
+  readonly #recent = new RecentRuns();
+  readonly #outbox: Outbox;
+  #cancelSweep: () => void = () => {};
+  #onIdle: (() => void) | null = null;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+    const onError = (error: unknown) => options.logger.error({ err: error }, 'run reports could not be published');
+    this.#outbox = new Outbox({ bus: options.bus, scheduler: options.scheduler, onError }, () => this.#gatherText());
+  }
+
+  get runsInFlight(): number {
+    return this.#runs.size;
+  }
+
+  onRequests(messages: readonly Message[]): void {
+    for (const message of messages) {
+      const parsed = RunRequestedSchema.safeParse(message.value);
+      if (parsed.success) this.#begin(parsed.data);
+      // Nobody can mend it; the run's hold expires.
+      else this.#options.logger.error({ key: message.key, issues: parsed.error.issues }, 'run request not readable, passed over');
+    }
+  }
+
+  onControl(messages: readonly Message[]): void {
+    for (const message of messages) {
+      const parsed = RunCancelRequestedSchema.safeParse(message.value);
+      if (!parsed.success) continue;
+      const { runId } = parsed.data;
+      const run = this.#runs.get(runId);
+      if (run === undefined) this.#recent.noteCancelled(runId);
+      else this.#abort(run, 'cancel');
+    }
+  }
+
+  sweepDeadlines(): void {
+    this.#cancelSweep = this.#options.scheduler.delay(() => {
+      const nowMs = this.#options.clock.nowMs();
+      for (const run of this.#runs.values()) if (nowMs >= run.request.deadlineMs) this.#abort(run, 'deadline');
+      this.sweepDeadlines();
+    }, DEADLINE_SWEEP_MS);
+  }
+
+  async stop(subscriptions: readonly BusSubscription[], drainMs: number): Promise<void> {
+    // Cancellations are heard until the end.
+    await subscriptions[0]?.stop();
+    if (this.#runs.size > 0) {
+      const cancel = this.#options.scheduler.delay(() => {
+        for (const run of this.#runs.values()) this.#abort(run, 'stopping');
+      }, drainMs);
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+      });
+      cancel();
+    }
+    this.#cancelSweep();
+    for (const subscription of subscriptions.slice(1)) await subscription.stop();
+    await this.#outbox.settled();
+  }
+
+  #begin(request: RunRequested): void {
+    // At-least-once delivery: an attempt is run once, and an older one never again.
+    if (!this.#recent.isNewAttempt(request.runId, request.attempt)) return;
+    if (this.#recent.wasCancelled(request.runId)) {
+      this.#reportResult(request, 0, null, { outcome: 'cancelled', finishReason: null, usage: NO_USAGE });
+      return;
+    }
+    if (this.#options.clock.nowMs() >= request.deadlineMs) {
+      this.#reportFailure(request, 'deadline_exceeded', 'The run waited past its deadline.', false);
+      return;
+    }
+    const engine = this.#options.engineFor(request);
+    if (engine === null) {
+      this.#reportFailure(request, 'model_unavailable', `This worker does not serve ${request.model}.`, true);
+      return;
+    }
+    if (this.#runs.size >= RUNS_MAX) {
+      this.#reportFailure(request, 'engine_at_capacity', 'The worker has all the runs that it can hold.', true);
+      return;
+    }
+    const run: RunUnderWay = { request, abort: new AbortController(), abortedFor: null, text: '', outputs: 0 };
+    this.#runs.set(request.runId, run);
+    this.#options.metrics.runStarted();
+    void this.#run(run, engine);
+  }
+
+  async #run(run: RunUnderWay, engine: Engine): Promise<void> {
+    const { request } = run;
+    try {
+      const result = await engine.run({
+        runId: request.runId,
+        messages: request.input.messages,
+        sampling: request.sampling,
+        stop: request.stop,
+        outputTokensBudget: request.outputTokensBudget,
+        onText: (text) => this.#onText(run, text),
+        signal: run.abort.signal,
+      });
+      this.#end(run);
+      this.#report(run, engine, result);
+    } catch (error) {
+      this.#end(run);
+      this.#reportError(run, error);
+    }
+  }
+
+  #onText(run: RunUnderWay, text: string): void {
+    run.text += text;
+    if (!run.request.stream) return;
+    this.#dirty.add(run);
+    this.#outbox.flushSoon();
+  }
+
+  #gatherText(): void {
+    for (const run of this.#dirty) this.#putText(run);
+    this.#dirty.clear();
+  }
+
+  #putText(run: RunUnderWay): void {
+    if (run.text === '') return;
+    const { runId, attempt, replyTopic } = run.request;
+    const value = { runId, attempt, index: run.outputs, text: run.text };
+    run.text = '';
+    run.outputs += 1;
+    this.#outbox.put(replyTopic, { key: runId, type: 'RunOutput', headers: {}, value });
+  }
+
+  #end(run: RunUnderWay): void {
+    this.#runs.delete(run.request.runId);
+    this.#options.metrics.runEnded();
+    if (this.#runs.size === 0) this.#onIdle?.();
+  }
+
+  #report(run: RunUnderWay, engine: Engine, result: EngineResult): void {
+    const { request } = run;
+    if (result.outcome === 'cancelled' && run.abortedFor !== 'cancel') {
+      this.#reportAbort(run);
+      return;
+    }
+    this.#dirty.delete(run);
+    this.#putText(run);
+    this.#options.metrics.tokensCounted(result.usage);
+    this.#reportResult(request, run.outputs, engine.systemFingerprint, result);
+  }
+
+  #reportAbort({ request, abortedFor }: RunUnderWay): void {
+    if (abortedFor === 'deadline') this.#reportFailure(request, 'deadline_exceeded', 'The run took longer than it may.', false);
+    else this.#reportFailure(request, 'engine_failed', 'The worker is stopping.', true);
+  }
+
+  #reportError(run: RunUnderWay, error: unknown): void {
+    this.#dirty.delete(run);
+    if (run.abortedFor === 'cancel') {
+      this.#reportResult(run.request, run.outputs, null, { outcome: 'cancelled', finishReason: null, usage: NO_USAGE });
+    } else if (error instanceof EngineError) {
+      this.#reportFailure(run.request, error.code, error.message, error.retryable);
+    } else {
+      this.#options.logger.error({ err: error, runId: run.request.runId }, 'engine failed unexpectedly');
+      this.#reportFailure(run.request, 'engine_failed', 'The engine failed.', true);
+    }
+  }
+
+  #reportResult(request: RunRequested, outputs: number, systemFingerprint: string | null, result: EngineResult): void {
+    const { runId, accountId, attempt, replyTopic } = request;
+    const { outcome, finishReason, usage } = result;
+    const value: RunFinished = {
+      runId,
+      accountId,
+      attempt,
+      outcome,
+      finishReason,
+      usage,
+      errorCode: null,
+      systemFingerprint,
+      outputs,
+      replyTopic,
+    };
+    this.#outbox.put(RUN_RESULTS_TOPIC, { key: accountId, type: 'RunFinished', headers: {}, value: value as JsonObject });
+  }
+
+  #reportFailure(request: RunRequested, errorCode: RunErrorCode, message: string, retryable: boolean): void {
+    const { runId, attempt, replyTopic } = request;
+    const value = { runId, attempt, errorCode, message, retryable };
+    this.#outbox.put(replyTopic, { key: runId, type: 'RunAttemptFailed', headers: {}, value });
+  }
+
+  #abort(run: RunUnderWay, reason: 'cancel' | 'deadline' | 'stopping'): void {
+    run.abortedFor ??= reason;
+    run.abort.abort();
+  }
+}
