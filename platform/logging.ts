@@ -6,5 +6,15 @@ const SECRET_FIELDS = ['authorization', 'cookie', 'x-api-key', 'apiKey', 'adminK
 
 export function createLogger(options: { readonly level: LevelWithSilent; readonly name: string }): Logger {
   const paths = SECRET_FIELDS.flatMap((field) => [`["${field}"]`, `*["${field}"]`, `*.*["${field}"]`]);
-  return pino({ name: options.name, level: options.level, redact: { paths, censor: '[secret]' } }, destination({ dest: 2, sync: true }));
+  return pino(
+    { name: options.name, level: options.level, serializers: { err: errorToLog }, redact: { paths, censor: '[secret]' } },
+    destination({ dest: 2, sync: true }),
+  );
+}
+
+/** What a log needs of an error. Drivers hang whole connections on theirs, which would drown the line and might hold secrets. */
+function errorToLog(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { code, cause } = error as Error & { code?: unknown };
+  return { type: error.name, message: error.message, code, stack: error.stack, cause: cause === undefined ? undefined : errorToLog(cause) };
 }

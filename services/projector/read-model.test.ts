@@ -95,7 +95,7 @@ test('the live projection follows the store through relay and bus, also while it
   const bus = new InProcessBus({ scheduler: eventLoopScheduler });
   const projector = await startProjector({ pool, bus, clock: systemClock, logger, metrics: new Registry() });
   const checkpoints = { load: () => projectionCheckpoint(pool), save: () => Promise.resolve() };
-  const relay = await startRelay({ store, bus, checkpoints, onError: () => {} });
+  const relay = await startRelay({ store, bus, checkpoints, scheduler: eventLoopScheduler, onError: () => {} });
   const fresh = makeStreamHistories({ accounts: 12, runsPerAccount: 30 }).slice(6);
   const rebuilding = rebuildReadModel({ pool, store, logger, nowMs: Date.now });
   for (const { stream, events } of fresh) await store.append([{ stream, expectedRevision: -1, events }]);

@@ -109,6 +109,7 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
       store,
       bus,
       checkpoints,
+      scheduler: eventLoopScheduler,
       onError: (error) => logger.warn({ err: error }, 'relay failed, will try again'),
     });
     shutdown.push('relay', () => relay.stop());
@@ -164,11 +165,11 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
     await api.start();
     shutdown.push('api', () => api.stop());
 
+    const demoKey = await demoProjectKey({ directory, ledger: ledgerClient, preset, clock: systemClock, ids, dataDirectory });
     const server = await startHttpServer({ handler: api.app, host: settings.host, port: settings.port });
     listener.server = server;
     shutdown.push('http server', () => server.stop(DRAIN_MS_MAX));
     shutdown.push('requests under way', () => api.drain(DRAIN_MS_MAX));
-    const demoKey = await demoProjectKey({ directory, ledger: ledgerClient, preset, clock: systemClock, ids, dataDirectory });
     return {
       baseUrl: `http://${printableHost(settings.host)}:${server.port}`,
       preset,
