@@ -1,10 +1,27 @@
-/** Tests run from the compiled output: what is tested is what ships, child processes included. `npm run build` comes first. */
-export default {
+/**
+ * Tests run from the compiled output: what is tested is what ships, child processes included. `npm run build` comes first.
+ * `unit` is the quick loop; `system` starts whole processes, real models and storms of faults.
+ */
+const common = {
   roots: ['<rootDir>/dist'],
-  globalSetup: '<rootDir>/dist/platform/testing/jest-global-setup.js',
-  globalTeardown: '<rootDir>/dist/platform/testing/jest-global-teardown.js',
-  testMatch: ['**/*.test.js'],
   transform: {},
   testEnvironment: 'node',
-  testTimeout: 60_000,
+  // One real Postgres server for the whole run; each suite makes a database of its own.
+  globalSetup: '<rootDir>/dist/platform/testing/jest-global-setup.js',
+  globalTeardown: '<rootDir>/dist/platform/testing/jest-global-teardown.js',
+};
+
+const SYSTEM_TESTS = [
+  '/dist/tests/(journeys|faults|security|simulation)/',
+  '/dist/platform/postgres/embedded.test.js',
+  '/dist/services/inference/(llama|models|tiny)/',
+  '/dist/benchmarks/',
+];
+
+export default {
+  testTimeout: 120_000,
+  projects: [
+    { ...common, displayName: 'unit', testMatch: ['**/*.test.js'], testPathIgnorePatterns: ['/node_modules/', ...SYSTEM_TESTS] },
+    { ...common, displayName: 'system', testRegex: SYSTEM_TESTS.map((place) => `${place}(.*\\.test\\.js)?$`) },
+  ],
 };
