@@ -25,6 +25,7 @@ export async function startHttpServer(options: {
   readonly host: string;
   readonly port: number;
 }): Promise<HttpServer> {
+  let isStopping = false;
   const server = createServer(
     {
       maxHeaderSize: HEADER_BYTES_MAX,
@@ -32,7 +33,14 @@ export async function startHttpServer(options: {
       requestTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     },
-    options.handler,
+    (request, response) => {
+      response.once('close', () => {
+        // A kept-alive connection is idle only once its response is through; nobody else would close it then.
+        if (isStopping) setImmediate(() => server.closeIdleConnections());
+      });
+      if (isStopping) response.setHeader('connection', 'close');
+      options.handler(request, response);
+    },
   );
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -45,6 +53,7 @@ export async function startHttpServer(options: {
     port: (server.address() as AddressInfo).port,
     stop: (drainMs) =>
       new Promise((resolve) => {
+        isStopping = true;
         const deadline = setTimeout(() => server.closeAllConnections(), drainMs);
         server.close(() => {
           clearTimeout(deadline);

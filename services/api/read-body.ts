@@ -6,6 +6,11 @@ import { refuse } from './refusals.js';
 /** A prompt that fills a 128K-token context is about half of this. */
 export const BODY_BYTES_MAX = 1_048_576;
 export const JSON_DEPTH_MAX = 32;
+/**
+ * Values in one body, nested ones included. A full conversation has about ten thousand; a mebibyte of `[1,1,…` has half a million, and a schema
+ * would complain of each.
+ */
+export const JSON_VALUES_MAX = 20_000;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -13,6 +18,7 @@ const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
+const COMMA = 0x2c;
 
 /** The client went away before its request was whole; nobody is left to answer. */
 export class ClientGoneError extends Error {
@@ -32,6 +38,7 @@ export function readBody(request: IncomingMessage): Promise<Buffer> {
     let first: Buffer | null = null;
     let rest: Buffer[] | null = null;
     let bytes = 0;
+    let whole = false;
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
       if (bytes > BODY_BYTES_MAX) {
@@ -43,19 +50,23 @@ export function readBody(request: IncomingMessage): Promise<Buffer> {
       else if (rest === null) rest = [first, chunk];
       else rest.push(chunk);
     });
-    request.once('end', () => resolve(rest === null ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest)));
-    request.once('close', () => reject(new ClientGoneError('the client went away while sending its request')));
+    request.once('end', () => {
+      whole = true;
+      resolve(rest === null ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest));
+    });
+    // 'close' follows every request; an error with its stack trace is made only for those that broke off.
+    request.once('close', () => {
+      if (!whole) reject(new ClientGoneError('the client went away while sending its request'));
+    });
     request.once('error', (error) => reject(new ClientGoneError('the request broke off', { cause: error })));
   });
 }
 
-/** Throws `malformed_json` for what is not UTF-8, not JSON, or nested deeper than `JSON_DEPTH_MAX`. An empty body is `undefined`. */
+/** Throws `malformed_json` for what is not UTF-8, not JSON, or beyond `JSON_DEPTH_MAX` or `JSON_VALUES_MAX`. An empty body is `undefined`. */
 export function parseJson(body: Buffer): unknown {
   if (body.length === 0) return undefined;
   if (!isUtf8(body)) throw refuse('malformed_json', { message: 'The request body is not valid UTF-8.' });
-  if (depthExceeds(body, JSON_DEPTH_MAX)) {
-    throw refuse('malformed_json', { message: `The request body is nested deeper than ${JSON_DEPTH_MAX} levels.` });
-  }
+  refuseExcess(body);
   try {
     return JSON.parse(body.toString('utf8'));
   } catch {
@@ -79,9 +90,10 @@ function isJson(contentType: string): boolean {
   });
 }
 
-/** One pass over the bytes; brackets inside strings do not count. UTF-8's other bytes never look like ASCII. */
-function depthExceeds(body: Buffer, depthMax: number): boolean {
+/** One pass over the bytes; what is inside strings does not count. UTF-8's other bytes never look like ASCII. */
+function refuseExcess(body: Buffer): void {
   let depth = 0;
+  let values = 1;
   let inString = false;
   for (let index = 0; index < body.length; index += 1) {
     const byte = body[index];
@@ -89,10 +101,16 @@ function depthExceeds(body: Buffer, depthMax: number): boolean {
       if (byte === BACKSLASH) index += 1;
       else if (byte === QUOTE) inString = false;
     } else if (byte === QUOTE) inString = true;
+    else if (byte === COMMA) values += 1;
     else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
       depth += 1;
-      if (depth > depthMax) return true;
+      values += 1;
+      if (depth > JSON_DEPTH_MAX) throw excess(`is nested deeper than ${JSON_DEPTH_MAX} levels`);
     } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth -= 1;
   }
-  return false;
+  if (values > JSON_VALUES_MAX) throw excess(`holds more than ${JSON_VALUES_MAX} values`);
+}
+
+function excess(what: string) {
+  return refuse('malformed_json', { message: `The request body ${what}.` });
 }

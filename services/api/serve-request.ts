@@ -79,6 +79,7 @@ class Exchange {
       await this.#admit(route);
       const reply = await this.#handle(route, params);
       if (!('sent' in reply)) this.#send(reply);
+      gone = this.#response.destroyed && !this.#response.writableFinished;
     } catch (error) {
       gone = error instanceof ClientGoneError || this.#response.destroyed;
       this.#refuse(error);

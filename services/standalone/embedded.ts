@@ -2,6 +2,7 @@
  * The embedded deployment: every service in this process, wired over its own Postgres (or `DATABASE_URL`), the in-process bus and a child
  * process for llama.cpp. Resources are acquired in order here and released in reverse.
  */
+import type { RequestListener } from 'node:http';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
@@ -10,7 +11,7 @@ import type { MessageBus } from '../../events/bus/message-bus.js';
 import { startRelay } from '../../events/relay/relay.js';
 import type { EventStore } from '../../events/store/event-store.js';
 import { systemClock } from '../../platform/clock.js';
-import { type HttpServer, startHttpServer } from '../../platform/http-server.js';
+import { startHttpServer } from '../../platform/http-server.js';
 import { randomIdSource } from '../../platform/id-source.js';
 import { createMetrics } from '../../platform/metrics.js';
 import { eventLoopScheduler } from '../../platform/scheduler.js';
@@ -137,8 +138,15 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
     const ledgerClient = inProcessLedgerClient(ledger);
     const isAdminKeyMade = settings.adminKey === undefined;
     const adminKey = settings.adminKey ?? dataDirectory.secret('admin-key', makeAdminKey);
-    const listener: { server: HttpServer | null } = { server: null };
-    const publicBaseUrl = () => settings.publicUrl ?? `http://${printableHost(settings.host)}:${listener.server?.port ?? settings.port}`;
+    // Bound before the API is made: checkout links carry the port, also when the system chose it.
+    const entrance: { handler: RequestListener } = { handler: refuseWhileStarting };
+    const server = await startHttpServer({
+      handler: (request, response) => entrance.handler(request, response),
+      host: settings.host,
+      port: settings.port,
+    });
+    shutdown.push('http server', () => server.stop(DRAIN_MS_MAX));
+    const baseUrl = `http://${printableHost(settings.host)}:${server.port}`;
     const api = createApi({
       preset,
       ledger: ledgerClient,
@@ -157,7 +165,7 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
       logger,
       metricsRegistry: metrics,
       adminKey,
-      publicBaseUrl: publicBaseUrl(),
+      publicBaseUrl: settings.publicUrl ?? baseUrl,
       instanceId: ids.next('ins'),
       readiness: async () => readinessOf({ store, bus, engines }),
       engineContext: engines.contextOf,
@@ -166,12 +174,10 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
     shutdown.push('api', () => api.stop());
 
     const demoKey = await demoProjectKey({ directory, ledger: ledgerClient, preset, clock: systemClock, ids, dataDirectory });
-    const server = await startHttpServer({ handler: api.app, host: settings.host, port: settings.port });
-    listener.server = server;
-    shutdown.push('http server', () => server.stop(DRAIN_MS_MAX));
+    entrance.handler = api.app;
     shutdown.push('requests under way', () => api.drain(DRAIN_MS_MAX));
     return {
-      baseUrl: `http://${printableHost(settings.host)}:${server.port}`,
+      baseUrl,
       preset,
       adminKey,
       isAdminKeyMade,
@@ -248,6 +254,12 @@ async function readinessOf(parts: { readonly store: EventStore; readonly bus: Me
   if (state.status === 'failed') reasons.push(`the engine has failed: ${state.reason}`);
   return { ready: reasons.length === 0, reasons };
 }
+
+/** Answers whoever is there before the API is. */
+const refuseWhileStarting: RequestListener = (_request, response) => {
+  response.writeHead(503, { 'retry-after': '1' });
+  response.end();
+};
 
 /** What people and SDKs can connect to: a wildcard address is no destination. */
 function printableHost(host: string): string {

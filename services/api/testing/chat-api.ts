@@ -12,7 +12,7 @@ import { accountIdOf, parseAmount } from '../../../events/contract/index.js';
 import { createMemoryEventStore } from '../../../events/store/memory/memory-event-store.js';
 import { type Clock, systemClock } from '../../../platform/clock.js';
 import { randomIdSource } from '../../../platform/id-source.js';
-import { eventLoopScheduler } from '../../../platform/scheduler.js';
+import { eventLoopScheduler, type Scheduler } from '../../../platform/scheduler.js';
 import { loadPreset } from '../../../presets/load-preset.js';
 import type { Preset } from '../../../presets/preset-schema.js';
 import { AccountLedger } from '../../ledger/accounts/account-ledger.js';
@@ -36,6 +36,8 @@ export const CONTEXT_TOKENS_MAX = 4_096;
 export type ChatApiOptions = {
   readonly preset?: string | ((preset: Preset) => Preset);
   readonly clock?: Clock;
+  /** The API's own; ledger and bus keep the event loop's. */
+  readonly scheduler?: Scheduler;
   readonly wrapBus?: (bus: MessageBus) => MessageBus;
   readonly wrapLedger?: (ledger: LedgerClient) => LedgerClient;
   readonly idempotencyStore?: IdempotencyStore;
@@ -96,6 +98,7 @@ export async function startChatApi(options: ChatApiOptions = {}) {
     adminKey: ADMIN_KEY,
     publicBaseUrl: PUBLIC_BASE_URL,
     instanceId: ids.next('ins'),
+    ...(options.scheduler === undefined ? {} : { scheduler: options.scheduler }),
     readiness: options.readiness ?? (async () => ({ ready: true, reasons: [] })),
     engineContext: () => ({ contextTokensMax: CONTEXT_TOKENS_MAX, systemFingerprint: 'fp_scripted' }),
   });

@@ -58,25 +58,26 @@ type Answer = {
 export class EchoEngine implements Engine {
   readonly systemFingerprint = 'fp_echo';
   readonly #options: EchoEngineOptions;
-  readonly #contextTokens: number;
+  /** Prompt and answer together. */
+  readonly contextTokens: number;
   readonly #active = new Set<PacedRun>();
   readonly #queued: PacedRun[] = [];
   #closed = false;
 
   constructor(options: EchoEngineOptions = {}) {
     this.#options = options;
-    this.#contextTokens = options.contextTokens ?? CONTEXT_TOKENS_DEFAULT;
+    this.contextTokens = options.contextTokens ?? CONTEXT_TOKENS_DEFAULT;
   }
 
   run(run: EngineRun): Promise<EngineResult> {
     if (this.#closed) return Promise.reject(new EngineError('engine_failed', 'the engine is closed', true));
     if (run.signal.aborted) return Promise.resolve(CANCELLED_BEFORE_START);
     const promptTokens = countPromptTokens(run.messages);
-    if (promptTokens + 1 > this.#contextTokens) {
-      const message = `the prompt has ${promptTokens} tokens and the context holds ${this.#contextTokens}`;
+    if (promptTokens + 1 > this.contextTokens) {
+      const message = `the prompt has ${promptTokens} tokens and the context holds ${this.contextTokens}`;
       return Promise.reject(new EngineError('context_length_exceeded', message, false));
     }
-    const budget = Math.min(run.outputTokensBudget, this.#contextTokens - promptTokens);
+    const budget = Math.min(run.outputTokensBudget, this.contextTokens - promptTokens);
     const answer = answerOf(run, promptTokens, budget);
     if (this.#options.pacing !== undefined) return this.#runPaced(run, answer, this.#options.pacing);
     if (answer.text !== '') run.onText(answer.text);

@@ -186,7 +186,11 @@ class RunAnswer {
     await this.#tellClaim(ending);
     const refusal = refusalOfEnding(ending);
     if (ending.status === 'answer_lost') this.#deps.onTrouble('texts of a settled run did not arrive', { runId: this.#plan.runId });
-    if (this.#writer === null || !this.#writer.isOpen) throw refusal;
+    if (this.#writer === null || !this.#writer.isOpen) {
+      // Text of this turn that was not written yet must not follow the refusal.
+      this.#writer?.abandon();
+      throw refusal;
+    }
     this.#writer.end(errorEvent(this.#deps.errors.renderInStream(refusal.refusal, refusal.details)));
     return SENT;
   }

@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
 import { formatAmount } from '../../../../events/contract/index.js';
+import { eventLoopScheduler } from '../../../../platform/scheduler.js';
 import { waitFor } from '../../../../platform/testing/wait-for.js';
 import { type ChatApi, eventsOf, startChatApi } from '../../testing/chat-api.js';
 import { echoScript } from '../../testing/scripted-worker.js';
@@ -187,6 +188,22 @@ describe('failures', () => {
     expect(await available(api)).not.toBe(before);
   });
 
+  test('before the first text was written: an ordinary status, and the text does not follow it', async () => {
+    const writes: (() => void)[] = [];
+    const held = await startChatApi({ scheduler: { ...eventLoopScheduler, defer: (work) => void writes.push(work) } });
+    held.worker.script = async (run) => {
+      await run.output('Once upon');
+      await run.fail('engine_crashed', true);
+    };
+    const answer = await held.chat({ stream: true });
+    expect([answer.status, answer.text.includes('Once')]).toEqual([503, false]);
+    // What was put off must find nothing left to write: a second head would throw.
+    expect(writes.length).toBeGreaterThan(0);
+    for (const write of writes) write();
+    expect(await available(held)).toBe('1');
+    await held.close();
+  });
+
   test('half way: an error event in the dialect, no [DONE], refunded, not repeated', async () => {
     for (const target of [api, hunt]) {
       const before = await available(target);
@@ -208,6 +225,21 @@ describe('failures', () => {
       await expect(reading()).rejects.toBeInstanceOf(OpenAI.APIError);
     }
   });
+});
+
+test('a stream that stays silent opens with a comment, and a first attempt that then fails is still repeated', async () => {
+  const runs = api.worker.runs.length;
+  api.worker.script = async () => undefined;
+  const call = api.chat({ stream: true });
+  await waitFor(() => api.worker.runs.length > runs, { describe: 'the run' });
+  const first = api.worker.lastRun;
+  api.api.replies.tick(Date.now() + 16_000);
+  api.worker.script = echoScript;
+  await first.fail('engine_crashed', true);
+  const answer = await call;
+  expect(answer.text).toContain(': the run goes on\n\n');
+  const events = eventsOf(answer.text) as Chunk[];
+  expect([events.length, events[1]?.choices[0]?.delta.content, events.at(-1)]).toEqual([5, 'Hello ', '[DONE]']);
 });
 
 describe('readers', () => {

@@ -1,0 +1,25 @@
+/** `npm run bench [-- scenario …]`: runs the scenarios one after the other and prints a table and, as the last line, JSON. */
+import { cpus } from 'node:os';
+import { engineScenario } from './scenarios/engine.js';
+import { httpScenario } from './scenarios/http.js';
+import { ledgerScenario } from './scenarios/ledger.js';
+import { memoryScenario } from './scenarios/memory.js';
+import { rebuildScenario } from './scenarios/rebuild.js';
+import { type Figure, renderTable } from './support/figures.js';
+
+const SCENARIOS = [httpScenario, ledgerScenario, rebuildScenario, engineScenario, memoryScenario];
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !SCENARIOS.some((scenario) => scenario.name === name));
+if (unknown.length > 0) {
+  process.stderr.write(`no scenario ${unknown.join(', ')}; there are ${SCENARIOS.map((scenario) => scenario.name).join(', ')}\n`);
+  process.exit(2);
+}
+
+const figures: Figure[] = [];
+for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
+  process.stderr.write(`— ${scenario.name}\n`);
+  figures.push(...(await scenario.run((line) => void process.stderr.write(`  ${line}\n`))));
+}
+const machine = { cpus: cpus().length, model: cpus()[0]?.model ?? 'unknown', node: process.version };
+process.stdout.write(`${renderTable(figures)}\n\n${JSON.stringify({ machine, figures })}\n`);
