@@ -1,12 +1,14 @@
 /** What every MessageBus must do, whatever carries the messages. Adapters call this from a test file of their own. */
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { waitFor } from '../../platform/testing/wait-for.js';
-import type { Message, MessageBus, SubscribeOptions } from './message-bus.js';
+import { BusFullError, type Message, type MessageBus, type SubscribeOptions } from './message-bus.js';
 
 export type BusUnderTest = {
   readonly bus: MessageBus;
   /** A topic that nobody else uses, ready to be published to. */
   newTopic(): Promise<string>;
+  /** A topic whose groups each hold so many messages at most. Left out by a bus that keeps messages on disk and has no such bound. */
+  readonly newBoundedTopic?: (queueMax: number) => Promise<string>;
   readonly dispose: () => Promise<void>;
 };
 
@@ -23,15 +25,24 @@ export function describeMessageBusContract(name: string, makeBus: () => Promise<
     async function setUp() {
       const underTest = await makeBus();
       disposals.push(underTest.dispose);
-      const { bus } = underTest;
+      const { bus, newBoundedTopic } = underTest;
       const topic = await underTest.newTopic();
       const subscribe = async (overrides: Partial<SubscribeOptions> & Pick<SubscribeOptions, 'onMessages'>) => {
         const subscription = await bus.subscribe({ topic, group: 'group', ...overrides });
         disposals.push(() => subscription.stop());
         return subscription;
       };
-      return { bus, topic, subscribe };
+      return { bus, topic, subscribe, newBoundedTopic };
     }
+
+    /** A handler's way to wait for the test. */
+    const gate = () => {
+      let open: () => void = () => {};
+      const opened = new Promise<void>((resolve) => {
+        open = resolve;
+      });
+      return { opened, open };
+    };
 
     const collect = () => {
       const received: Message[] = [];
@@ -55,6 +66,18 @@ export function describeMessageBusContract(name: string, makeBus: () => Promise<
       await waitFor(() => received.length === 300, { describe: 'all messages' });
       const ofKey = (key: string) => received.filter((one) => one.key === key).map(numberOf);
       for (const key of ['a', 'b']) expect(ofKey(key)).toEqual([...ofKey(key)].sort((left, right) => left - right));
+    });
+
+    test('a batch is never larger than asked for', async () => {
+      const { bus, topic, subscribe } = await setUp();
+      const sizes: number[] = [];
+      await subscribe({ batchMax: 7, onMessages: (batch) => void sizes.push(batch.length) });
+      await bus.publish(
+        topic,
+        Array.from({ length: 40 }, (_, n) => message('k', n)),
+      );
+      await waitFor(() => sizes.reduce((total, size) => total + size, 0) === 40, { describe: 'all messages' });
+      expect(Math.max(...sizes)).toBeLessThanOrEqual(7);
     });
 
     test('a batch whose handler failed is delivered again, before anything newer of its keys', async () => {
@@ -119,6 +142,43 @@ export function describeMessageBusContract(name: string, makeBus: () => Promise<
       expect(shared).toHaveLength(50);
     });
 
+    test('two members of a group never handle one key at once, and its order outlives their coming and going', async () => {
+      const { bus, topic, subscribe } = await setUp();
+      const handling = new Set<string>();
+      const clashes: string[] = [];
+      const seen = new Map<string, number[]>();
+      const onMessages = async (batch: readonly Message[]) => {
+        const keys = new Set(batch.map((one) => one.key));
+        for (const key of keys) if (handling.has(key)) clashes.push(key);
+        for (const key of keys) handling.add(key);
+        await new Promise((resolve) => setImmediate(resolve));
+        for (const one of batch) seen.set(one.key, [...(seen.get(one.key) ?? []), numberOf(one)]);
+        for (const key of keys) handling.delete(key);
+      };
+      const first = await subscribe({ onMessages, batchMax: 5 });
+      let n = 0;
+      const publishSome = async () => {
+        for (let round = 0; round < 20; round += 1) {
+          await bus.publish(
+            topic,
+            Array.from({ length: 8 }, (_, key) => message(`key-${key}`, n)),
+          );
+          n += 1;
+        }
+      };
+      await publishSome();
+      await subscribe({ onMessages, batchMax: 5 });
+      await publishSome();
+      await first.stop();
+      await publishSome();
+      const expected = Array.from({ length: n }, (_, index) => index);
+      await waitFor(() => [...seen.values()].filter((numbers) => numbers.includes(n - 1)).length === 8, {
+        describe: 'the last of each key',
+      });
+      expect(clashes).toEqual([]);
+      for (const numbers of seen.values()) expect(numbers.filter((number, index) => numbers.indexOf(number) === index)).toEqual(expected);
+    });
+
     test('what a stopped member had not handled goes to the next member of its group', async () => {
       const { bus, topic, subscribe } = await setUp();
       const first = await subscribe({ batchMax: 1, onMessages: () => Promise.reject(new Error('cannot')) });
@@ -134,15 +194,12 @@ export function describeMessageBusContract(name: string, makeBus: () => Promise<
       const { bus, topic, subscribe } = await setUp();
       let running = 0;
       let most = 0;
-      let release: () => void = () => {};
-      const blocked = new Promise<void>((resolve) => {
-        release = resolve;
-      });
+      const { opened, open } = gate();
       const subscription = await subscribe({
         onMessages: async () => {
           running += 1;
           most = Math.max(most, running);
-          await blocked;
+          await opened;
           running -= 1;
         },
       });
@@ -150,9 +207,52 @@ export function describeMessageBusContract(name: string, makeBus: () => Promise<
       await waitFor(() => running === 1, { describe: 'the handler' });
       await bus.publish(topic, [message('k', 2)]);
       const stopped = subscription.stop().then(() => running);
-      release();
+      open();
       expect(await stopped).toBe(0);
       expect(most).toBe(1);
+    });
+
+    test('a stopped subscription takes nothing more', async () => {
+      const { bus, topic, subscribe } = await setUp();
+      const [stopped, witness] = [collect(), collect()];
+      const subscription = await subscribe({ group: 'stopped', onMessages: stopped.onMessages });
+      await subscribe({ group: 'witness', onMessages: witness.onMessages });
+      await bus.publish(topic, [message('k', 1)]);
+      await waitFor(() => stopped.received.length === 1 && witness.received.length === 1, { describe: 'the first message' });
+      await subscription.stop();
+      await bus.publish(topic, [message('k', 2)]);
+      await waitFor(() => witness.received.length === 2, { describe: 'the second message' });
+      expect(stopped.received.map(numberOf)).toEqual([1]);
+    });
+
+    test('a full queue refuses the whole publication for every group, and takes messages again when it has room', async () => {
+      const { bus, subscribe, newBoundedTopic } = await setUp();
+      if (newBoundedTopic === undefined) return;
+      const topic = await newBoundedTopic(3);
+      const [slow, fast] = [collect(), collect()];
+      const { opened, open } = gate();
+      await subscribe({
+        topic,
+        group: 'slow',
+        onMessages: async (batch) => {
+          await opened;
+          slow.onMessages(batch);
+        },
+      });
+      await subscribe({ topic, group: 'fast', onMessages: fast.onMessages });
+      await bus.publish(topic, [message('k', 1), message('k', 2)]);
+      await waitFor(() => fast.received.length === 2, { describe: 'the fast group' });
+      await expect(bus.publish(topic, [message('k', 3), message('k', 4)])).rejects.toBeInstanceOf(BusFullError);
+      await bus.publish(topic, [message('k', 5)]);
+      await expect(bus.publish(topic, [message('k', 6)])).rejects.toBeInstanceOf(BusFullError);
+      open();
+      await waitFor(() => slow.received.length === 3, { describe: 'the slow group' });
+      await bus.publish(topic, [message('k', 7)]);
+      await waitFor(() => slow.received.length === 4 && fast.received.length === 4, { describe: 'both groups' });
+      expect([slow, fast].map((group) => group.received.map(numberOf))).toEqual([
+        [1, 2, 5, 7],
+        [1, 2, 5, 7],
+      ]);
     });
 
     test('a handler may publish', async () => {
@@ -172,10 +272,11 @@ export function describeMessageBusContract(name: string, makeBus: () => Promise<
     });
 
     test('it is ready until it is closed', async () => {
-      const { bus } = await setUp();
+      const { bus, topic } = await setUp();
       expect(await bus.isReady()).toBe(true);
       await bus.close();
       expect(await bus.isReady()).toBe(false);
+      await expect(bus.publish(topic, [message('k', 1)])).rejects.toThrow();
     });
   });
 }

@@ -35,6 +35,9 @@ export function createPostgresPool(options: PostgresPoolOptions): pg.Pool {
     ...(settings.length === 0 ? {} : { options: settings.join(' ') }),
   });
   // Without a listener, an idle connection that the server closes would end this process.
-  pool.on('error', (error) => options.logger.warn({ err: error, application: options.applicationName }, 'postgres connection lost'));
+  pool.on('error', (error) => {
+    // While the pool is being closed its connections are meant to go.
+    if (!pool.ending) options.logger.warn({ err: error, application: options.applicationName }, 'postgres connection lost');
+  });
   return pool;
 }

@@ -1,5 +1,5 @@
 /** What every engine promises, as one Jest suite that each adapter runs. Nothing here sleeps: runs are met half way through `onText`. */
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
 import type { ChatMessage, Sampling } from '../../events/contract/index.js';
 import type { Engine, EngineResult, EngineRun } from './engine.js';
 
@@ -69,14 +69,20 @@ function startRun(engine: Engine, ask: Ask, overrides: Partial<EngineRun> = {}) 
 
 export function describeEngineContract(name: string, subject: EngineUnderTest): void {
   describe(`engine contract: ${name}`, () => {
-    const engines: Engine[] = [];
-    const engineWith = async (limits: Partial<EngineLimits> = {}) => {
-      const engine = await subject.makeEngine({ ...LIMITS, ...limits });
-      engines.push(engine);
+    const shared = new Map<string, Promise<Engine>>();
+    // Loading a model takes most of a second, so tests that leave an engine as they found it share those with equal limits.
+    const engineWith: EngineWith = (limits = {}) => {
+      const complete = { ...LIMITS, ...limits };
+      const key = JSON.stringify(complete);
+      const engine = shared.get(key) ?? subject.makeEngine(complete);
+      shared.set(key, engine);
       return engine;
     };
     afterEach(async () => {
-      for (const engine of engines.splice(0)) await engine.close();
+      for (const engine of shared.values()) expect((await engine).load()).toEqual({ active: 0, queued: 0 });
+    });
+    afterAll(async () => {
+      for (const engine of shared.values()) await (await engine).close();
     });
     describeAnswers(subject, engineWith);
     describeEndings(subject, engineWith);
@@ -157,7 +163,7 @@ function describeAnswers({ long, short }: EngineUnderTest, engineWith: EngineWit
   });
 }
 
-function describeEndings({ long, short }: EngineUnderTest, engineWith: EngineWith): void {
+function describeEndings({ long, short, makeEngine }: EngineUnderTest, engineWith: EngineWith): void {
   test('a cancelled run ends within a second, its tokens counted, and its slot is free again', async () => {
     const engine = await engineWith({ slots: 1 });
     const { abort, started, result } = startRun(engine, long);
@@ -219,7 +225,7 @@ function describeEndings({ long, short }: EngineUnderTest, engineWith: EngineWit
   });
 
   test('closing ends every run as failed and retryable', async () => {
-    const engine = await engineWith({ slots: 1 });
+    const engine = await makeEngine({ ...LIMITS, slots: 1 });
     const running = startRun(engine, long);
     const waiting = startRun(engine, long);
     await running.started;
@@ -230,7 +236,7 @@ function describeEndings({ long, short }: EngineUnderTest, engineWith: EngineWit
   });
 }
 
-function describeBounds({ long, short, promptBeyond }: EngineUnderTest, engineWith: EngineWith): void {
+function describeBounds({ long, short, promptBeyond, makeEngine }: EngineUnderTest, engineWith: EngineWith): void {
   test('many runs at once all finish, each with its own answer', async () => {
     const engine = await engineWith({ slots: 4, queuedMax: 60 });
     const alone = await observe(engine, long, { outputTokensBudget: 24 });
@@ -272,6 +278,8 @@ function describeBounds({ long, short, promptBeyond }: EngineUnderTest, engineWi
     const engine = await engineWith();
     expect(engine.state()).toEqual({ status: 'ready' });
     expect(engine.systemFingerprint).toMatch(/^fp_[\w.-]+$/);
-    expect((await engineWith()).systemFingerprint).toBe(engine.systemFingerprint);
+    const another = await makeEngine(LIMITS);
+    expect(another.systemFingerprint).toBe(engine.systemFingerprint);
+    await another.close();
   });
 }

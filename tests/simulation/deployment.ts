@@ -9,7 +9,7 @@ import { type LedgerNode, releaseInterrupted, startLedger, startProjector, start
 import { connectLedger } from './ledger-connection.js';
 import { connectStore } from './store-connection.js';
 import { Actor } from './timeline.js';
-import { startWorker } from './worker-node.js';
+import { startWorkerNode } from './worker-node.js';
 import type { World } from './world.js';
 
 const RESTART_MS_MAX = 3_000;
@@ -84,7 +84,7 @@ class EmbeddedDeployment implements Deployment {
     const store = connectStore(world.store, actor, world.network);
     startProjector(world, actor, bus);
     const node = startLedger(world, actor, { store, bus });
-    const worker = startWorker(world, actor, bus);
+    const worker = startWorkerNode(world, actor, bus);
     const client = world.mutation.ledgerClient?.(node.client, world, actor) ?? node.client;
     const api = new ApiNode(world, actor, { bus, ledger: client });
     void api.start();
@@ -186,7 +186,7 @@ class DistributedDeployment implements Deployment {
 
   #startWorker(): Part {
     const actor = this.#actor('worker');
-    this.#unfinishedRuns.set(actor, startWorker(this.#world, actor, this.#portsOf(actor).bus).unfinished);
+    this.#unfinishedRuns.set(actor, startWorkerNode(this.#world, actor, this.#portsOf(actor).bus).unfinished);
     return { actor, restart: () => this.#startWorker() };
   }
 

@@ -78,6 +78,11 @@ export class EmbeddedDeployment implements Deployment {
     return this.#exited;
   }
 
+  /** The signal that ended it; `null` while it runs and when it ended by itself. */
+  get exitSignal(): NodeJS.Signals | null {
+    return this.#child?.signalCode ?? null;
+  }
+
   get pid(): number {
     const pid = this.#child?.pid;
     if (pid === undefined) throw new Error('the deployment does not run');

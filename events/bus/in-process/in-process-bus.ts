@@ -1,22 +1,20 @@
 /**
  * The MessageBus inside one process: ordered, at least once, bounded, volatile. It carries every token of every stream, so a message costs an
- * array push; values are handed over by reference and nobody changes them.
+ * array push; messages are handed over by reference and nobody changes them.
  *
- * Each topic behaves like a Kafka topic of one partition: one member of a group is active and the others stand by; what a stopped member
- * had not handled goes to the next one, in order. A topic without any group drops what is published to it, since there is no retention here.
+ * It behaves like Kafka as far as its readers can tell, with two differences that follow from being volatile: a topic without any group
+ * drops what is published to it (Kafka retains), and a restart forgets what was waiting, so that whoever publishes from a durable source
+ * must begin where the readers durably are (see the relay's checkpoint).
+ *
+ * Nothing here runs inside `publish`: delivery waits for the scheduler's next turn, and every pause goes through the scheduler too, so a
+ * simulation decides when each batch arrives.
  */
 import type { Scheduler } from '../../../platform/scheduler.js';
 import { BusFullError, type BusSubscription, type Message, type MessageBus, type SubscribeOptions } from '../message-bus.js';
+import { SubscriberGroup } from './subscriber-group.js';
 
 /** Messages waiting for one group of a topic. A slow reader makes publishers wait or refuse rather than fill the memory. */
 export const GROUP_QUEUE_MAX = 100_000;
-
-/** Messages handed over at once unless the subscriber says otherwise. */
-export const BATCH_DEFAULT_MAX = 500;
-
-/** First pause before a failed batch is delivered again; doubles up to the maximum. */
-export const REDELIVERY_DELAY_MS = 10;
-export const REDELIVERY_DELAY_MAX_MS = 1_000;
 
 export type InProcessBusOptions = {
   readonly scheduler: Scheduler;
@@ -24,27 +22,16 @@ export type InProcessBusOptions = {
   readonly queueMax?: (topic: string) => number | undefined;
 };
 
-type Member = { readonly options: SubscribeOptions };
-
-/**
- *     idle ──publish──▶ scheduled ──▶ handling ──▶ idle (queue empty)
- *                           ▲            │ handler rejected
- *                           └─ delay ── backing off
- */
-type Group = {
-  readonly members: Member[];
-  queue: Message[];
-  /** Delivered and not yet handled; goes before `queue`. */
-  current: readonly Message[];
-  deliveries: number;
-  state: 'idle' | 'scheduled' | 'handling' | 'backing_off';
-  /** Told when the handler that runs has ended. */
-  readonly onHandled: (() => void)[];
+type Topic = {
+  readonly queueMax: number;
+  readonly groups: Map<string, SubscriberGroup>;
 };
+
+const ACCEPTED: Promise<void> = Promise.resolve();
 
 export class InProcessBus implements MessageBus {
   readonly #options: InProcessBusOptions;
-  readonly #topics = new Map<string, Map<string, Group>>();
+  readonly #topics = new Map<string, Topic>();
   #isClosed = false;
 
   constructor(options: InProcessBusOptions) {
@@ -52,30 +39,24 @@ export class InProcessBus implements MessageBus {
   }
 
   publish(topic: string, messages: readonly Message[]): Promise<void> {
-    if (this.#isClosed) return Promise.reject(new Error('the bus is closed'));
-    const groups = this.#topics.get(topic);
-    if (groups === undefined) return Promise.resolve();
-    const queueMax = this.#options.queueMax?.(topic) ?? GROUP_QUEUE_MAX;
-    for (const group of groups.values()) {
+    if (this.#isClosed) return Promise.reject(closedError());
+    const known = this.#topics.get(topic);
+    if (known === undefined) return ACCEPTED;
+    for (const [name, group] of known.groups) {
       // All groups or none: a message that only some of them got could not be published again safely.
-      if (waitingIn(group) + messages.length > queueMax) {
-        return Promise.reject(new BusFullError(`topic ${topic} already holds ${waitingIn(group)} messages`));
+      if (group.waiting + messages.length > known.queueMax) {
+        return Promise.reject(
+          new BusFullError(`topic ${topic} holds ${group.waiting} of at most ${known.queueMax} messages for group ${name}`),
+        );
       }
     }
-    for (const group of groups.values()) {
-      for (const message of messages) group.queue.push(message);
-      this.#wake(group);
-    }
-    return Promise.resolve();
+    for (const group of known.groups.values()) group.push(messages);
+    return ACCEPTED;
   }
 
   subscribe(options: SubscribeOptions): Promise<BusSubscription> {
-    if (this.#isClosed) return Promise.reject(new Error('the bus is closed'));
-    const member: Member = { options };
-    const group = this.#groupOf(options.topic, options.group);
-    group.members.push(member);
-    this.#wake(group);
-    return Promise.resolve({ stop: () => this.#remove(member, group) });
+    if (this.#isClosed) return Promise.reject(closedError());
+    return Promise.resolve(this.#groupOf(options.topic, options.group).join(options));
   }
 
   isReady(): Promise<boolean> {
@@ -84,96 +65,31 @@ export class InProcessBus implements MessageBus {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    const removals: Promise<void>[] = [];
-    for (const groups of this.#topics.values()) {
-      for (const group of groups.values()) for (const member of [...group.members]) removals.push(this.#remove(member, group));
-    }
-    await Promise.all(removals);
+    const groups = [...this.#topics.values()].flatMap((topic) => [...topic.groups.values()]);
+    await Promise.all(groups.map((group) => group.close()));
+    this.#topics.clear();
   }
 
   /** Messages that wait for a group or are being handled; for gauges. */
   waiting(topic: string, groupName: string): number {
-    const group = this.#topics.get(topic)?.get(groupName);
-    return group === undefined ? 0 : waitingIn(group);
+    return this.#topics.get(topic)?.groups.get(groupName)?.waiting ?? 0;
   }
 
-  #groupOf(topic: string, name: string): Group {
-    let groups = this.#topics.get(topic);
-    if (groups === undefined) {
-      groups = new Map();
-      this.#topics.set(topic, groups);
+  #groupOf(name: string, groupName: string): SubscriberGroup {
+    let topic = this.#topics.get(name);
+    if (topic === undefined) {
+      topic = { queueMax: this.#options.queueMax?.(name) ?? GROUP_QUEUE_MAX, groups: new Map() };
+      this.#topics.set(name, topic);
     }
-    let group = groups.get(name);
+    let group = topic.groups.get(groupName);
     if (group === undefined) {
-      group = { members: [], queue: [], current: [], deliveries: 0, state: 'idle', onHandled: [] };
-      groups.set(name, group);
+      group = new SubscriberGroup(this.#options.scheduler);
+      topic.groups.set(groupName, group);
     }
     return group;
   }
-
-  #wake(group: Group): void {
-    if (group.state !== 'idle' || group.members.length === 0 || waitingIn(group) === 0) return;
-    group.state = 'scheduled';
-    this.#options.scheduler.defer(() => void this.#deliver(group));
-  }
-
-  /** Hands over batches until nothing waits; the next batch waits for the handler. */
-  async #deliver(group: Group): Promise<void> {
-    for (;;) {
-      const options = group.members[0]?.options;
-      if (options === undefined || waitingIn(group) === 0) {
-        group.state = 'idle';
-        return;
-      }
-      if (group.current.length === 0) {
-        group.current = takeBatch(group, options.batchMax ?? BATCH_DEFAULT_MAX);
-        group.deliveries = 0;
-      }
-      group.deliveries += 1;
-      group.state = 'handling';
-      const isHandled = await this.#hand(group, options);
-      for (const told of group.onHandled.splice(0)) told();
-      if (isHandled) {
-        group.current = [];
-        continue;
-      }
-      group.state = 'backing_off';
-      const delayMs = Math.min(REDELIVERY_DELAY_MS * 2 ** (group.deliveries - 1), REDELIVERY_DELAY_MAX_MS);
-      this.#options.scheduler.delay(() => void this.#deliver(group), delayMs);
-      return;
-    }
-  }
-
-  /** Whether the batch needs no further delivery: handled, or poison that has been reported. */
-  async #hand(group: Group, options: SubscribeOptions): Promise<boolean> {
-    try {
-      const handled = options.onMessages(group.current);
-      if (handled !== undefined) await handled;
-      return true;
-    } catch (error) {
-      options.onError?.(error);
-      if (group.deliveries < (options.attemptsMax ?? Number.POSITIVE_INFINITY)) return false;
-      options.onPoison?.(group.current, error);
-      return true;
-    }
-  }
-
-  async #remove(member: Member, group: Group): Promise<void> {
-    const index = group.members.indexOf(member);
-    if (index < 0) return;
-    group.members.splice(index, 1);
-    const isHandling = index === 0 && group.state === 'handling';
-    if (isHandling) await new Promise<void>((resolve) => group.onHandled.push(resolve));
-  }
 }
 
-function waitingIn(group: Group): number {
-  return group.current.length + group.queue.length;
-}
-
-function takeBatch(group: Group, batchMax: number): readonly Message[] {
-  if (group.queue.length > batchMax) return group.queue.splice(0, batchMax);
-  const all = group.queue;
-  group.queue = [];
-  return all;
+function closedError(): Error {
+  return new Error('the bus is closed');
 }

@@ -1,8 +1,8 @@
 /**
  * EventStore on Postgres: append-only, gap-safe under concurrent writers, many streams in one round trip.
  *
- * Readers stay below the oldest open transaction of the server that has written anything, so a long one delays subscribers (never
- * writers): keep writing transactions short.
+ * Readers stay below the oldest open append, wherever it runs. Transactions that only write other things are told apart and passed over,
+ * so a rebuild or a bulk load delays no subscriber.
  */
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
@@ -14,13 +14,17 @@ import { checkAppends, checkReadCount, checkRevision, checkStreamName } from '..
 import { createAppendAnnouncer } from './append-announcer.js';
 import { appendBatch } from './append-batch.js';
 import { partsOf, positionOf } from './position.js';
-import { READ_ALL, READ_HEAD, READ_STREAM, READINESS } from './statements.js';
+import { FIND_BYSTANDERS, READ_ALL, READ_HEAD, READ_STREAM, READINESS } from './statements.js';
 
 /**
  * Subscribers look for news this often by themselves. Appends of this process wake them at once and NOTIFY soon; this is for news that
  * got lost.
  */
 export const POLL_EVERY_MS = 500;
+
+/** Bystanders are looked for when readers are held up, and not more often: the look takes every lock of the server's lock table. */
+const BYSTANDERS_EVERY_MS = 50;
+const NO_BYSTANDERS = '{}';
 
 export type PostgresEventStoreOptions = {
   /** The store holds one connection of it while there are subscribers. End it after `close`. */
@@ -50,14 +54,12 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
   const assertOpen = () => {
     if (isClosed) throw new Error('the event store is closed');
   };
-  const wakeFollowers = (position: Position) => {
+  const reader = createLogReader(pool);
+  const hearOf = (position: Position) => {
+    reader.expect(position);
     for (const follower of followers) follower.wake(position);
   };
-  const announcer = createAppendAnnouncer({ pool, logger, scheduler, onNews: wakeFollowers });
-  const read = async (after: Position, maxCount: number): Promise<RecordedEvent[]> => {
-    const { rows } = await pool.query<EventRow>({ ...READ_ALL, values: [...partsOf(after), maxCount], rowMode: 'array' });
-    return rows.map(recordedEventOf);
-  };
+  const announcer = createAppendAnnouncer({ pool, logger, scheduler, onNews: hearOf });
   return {
     async append(appends) {
       checkAppends(appends);
@@ -65,7 +67,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
       if (appends.length === 0) return [];
       const { results, newest } = await appendBatch(pool, appends);
       if (newest !== BEFORE_EVERYTHING) {
-        wakeFollowers(newest);
+        hearOf(newest);
         announcer.announce(newest);
       }
       return results;
@@ -80,12 +82,11 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
     async readAll(after, maxCount) {
       checkReadCount(maxCount);
       assertOpen();
-      return read(after, maxCount);
+      return reader.read(after, maxCount);
     },
     async head() {
       assertOpen();
-      const { rows } = await pool.query<{ xid: string; ordinal: number }>(READ_HEAD);
-      return rows[0] === undefined ? BEFORE_EVERYTHING : positionOf(rows[0].xid, rows[0].ordinal);
+      return reader.head();
     },
     subscribe(subscription) {
       assertOpen();
@@ -94,7 +95,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
         logger.warn({ err: error }, 'subscription failed, will try again');
         subscription.onError?.(error);
       };
-      const follower = followLog({ ...subscription, onError, scheduler, pollEveryMs: POLL_EVERY_MS, read });
+      const follower = followLog({ ...subscription, onError, scheduler, pollEveryMs: POLL_EVERY_MS, read: reader.read });
       followers.add(follower);
       announcer.listen();
       return {
@@ -110,6 +111,42 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
       announcer.close();
       await Promise.all([...followers].map((follower) => follower.stop()));
       followers.clear();
+    },
+  };
+}
+
+type LogReader = {
+  read(after: Position, maxCount: number): Promise<RecordedEvent[]>;
+  head(): Promise<Position>;
+  /** An event at `position` has been committed; a reader that does not see it yet is held up by an older transaction. */
+  expect(position: Position): void;
+};
+
+function createLogReader(pool: Pool): LogReader {
+  let bystanders = NO_BYSTANDERS;
+  let lookedForBystandersMs = Number.NEGATIVE_INFINITY;
+  let newestCommitted: Position = BEFORE_EVERYTHING;
+  const readPage = async (after: Position, maxCount: number): Promise<RecordedEvent[]> => {
+    const values = [...partsOf(after), maxCount, bystanders];
+    const { rows } = await pool.query<EventRow>({ ...READ_ALL, values, rowMode: 'array' });
+    return rows.map(recordedEventOf);
+  };
+  return {
+    async read(after, maxCount) {
+      const events = await readPage(after, maxCount);
+      const isHeldUp = events.length === 0 && newestCommitted > after;
+      if (!isHeldUp || performance.now() - lookedForBystandersMs < BYSTANDERS_EVERY_MS) return events;
+      lookedForBystandersMs = performance.now();
+      const { rows } = await pool.query<{ bystanders: string }>(FIND_BYSTANDERS);
+      bystanders = rows[0]?.bystanders ?? NO_BYSTANDERS;
+      return bystanders === NO_BYSTANDERS ? events : readPage(after, maxCount);
+    },
+    async head() {
+      const { rows } = await pool.query<{ xid: string; ordinal: number }>({ ...READ_HEAD, values: [bystanders] });
+      return rows[0] === undefined ? BEFORE_EVERYTHING : positionOf(rows[0].xid, rows[0].ordinal);
+    },
+    expect(position) {
+      if (position > newestCommitted) newestCommitted = position;
     },
   };
 }

@@ -67,21 +67,52 @@ export const READ_STREAM = {
   text: `select ${EVENT_COLUMNS} from event_store.events e where e.stream = $1 and e.revision >= $2 order by e.revision limit $3`,
 } as const;
 
-/** Parameters: transaction id and ordinal to read after, most rows. */
+/**
+ * The transaction id below which every append has ended, as the reading statement's own snapshot has it. Events of a transaction that is
+ * still open would appear behind those above it, and be skipped. The parameter lists transactions that are known to append nothing.
+ */
+const horizon = (parameter: number): string => `(
+  select coalesce(
+    (select x from pg_snapshot_xip(s) as x where x <> all ($${parameter}::text::xid8[]) order by x limit 1), pg_snapshot_xmax(s)
+  ) from pg_current_snapshot() as s)`;
+
+/** Parameters: transaction id and ordinal to read after, most rows, bystanders. */
 export const READ_ALL = {
   name: 'event-store-read-all',
   text: `select ${EVENT_COLUMNS} from event_store.events e
-         where (e.transaction_id, e.ordinal) > ($1::text::xid8, $2::integer)
-           and e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+         where (e.transaction_id, e.ordinal) > ($1::text::xid8, $2::integer) and e.transaction_id < ${horizon(4)}
          order by e.transaction_id, e.ordinal limit $3`,
 } as const;
 
-/** The last event below every open transaction: transaction id and ordinal. */
+/** The last event that `READ_ALL` would show: transaction id and ordinal. Parameter: bystanders. */
 export const READ_HEAD = {
   name: 'event-store-read-head',
   text: `select e.transaction_id::text as xid, e.ordinal from event_store.events e
-         where e.transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+         where e.transaction_id < ${horizon(1)}
          order by e.transaction_id desc, e.ordinal desc limit 1`,
+} as const;
+
+/**
+ * Open transactions that are certainly no appends. Transaction ids are counted for the whole server, so a bulk load or rebuild anywhere
+ * would otherwise hold up every reader until it ends.
+ *
+ * An append takes its lock on the table before it takes its id, and keeps both to its end. The snapshot here is older than the look at the
+ * locks: of its transactions, one that still holds its own id's lock and no such lock on the table is no append. (Sessions are looked at
+ * for their table locks first and for their ids last, so one that ends in between does not count.) This holds as long as nobody appends
+ * in a transaction that has written something before; the store never does.
+ */
+export const FIND_BYSTANDERS = {
+  name: 'event-store-find-bystanders',
+  text: `with locks as materialized (select locktype, transactionid, virtualtransaction, database, relation, mode from pg_locks where granted)
+         select coalesce(array_agg(x), '{}')::text as bystanders
+         from pg_snapshot_xip(pg_current_snapshot()) as x
+         join locks own on own.locktype = 'transactionid' and own.transactionid = x::xid and own.mode = 'ExclusiveLock'
+         where not exists (
+           select from locks held
+           where held.virtualtransaction = own.virtualtransaction and held.locktype = 'relation' and held.mode = 'RowExclusiveLock'
+             and held.relation = 'event_store.events'::regclass
+             and held.database = (select oid from pg_database where datname = current_database())
+         )`,
 } as const;
 
 /**

@@ -59,8 +59,9 @@ export async function startPostmaster(options: PostmasterOptions): Promise<Postm
     });
   });
   const { pid } = child;
-  const stopWatching = pid === undefined ? () => {} : endWithParent(pid, options.user);
-  void exited.then(stopWatching);
+  // The watcher must be gone before the server counts as gone: its process id may be another's soon.
+  const stopWatching = pid === undefined ? () => Promise.resolve() : endWithParent(pid, options.user);
+  const ended = exited.then(stopWatching);
   const deadlineMs = performance.now() + START_TIMEOUT_MS;
   while (pid === undefined || !isReady(clusterDirectory, pid)) {
     if (isGone) throw spawnError ?? explainPostgresOutput('Postgres did not start', output.join('\n'));
@@ -72,7 +73,7 @@ export async function startPostmaster(options: PostmasterOptions): Promise<Postm
   }
   // A process that has nothing else to do may end; Postgres ends with it.
   child.unref();
-  return { pid, exited, stop: () => stopChild(child, exited) };
+  return { pid, exited: ended, stop: () => stopChild(child, ended) };
 }
 
 async function stopChild(child: ChildProcess, exited: Promise<void>): Promise<void> {
@@ -90,7 +91,7 @@ async function stopChild(child: ChildProcess, exited: Promise<void>): Promise<vo
  * Has Postgres shut down when this process dies without stopping it, be it by kill -9: a shell waits for the end of a pipe that only this
  * process holds open. A crash of both at once is healed by the next start.
  */
-function endWithParent(pid: number, user: PostgresUser | null): () => void {
+function endWithParent(pid: number, user: PostgresUser | null): () => Promise<void> {
   const watcher = spawn('/bin/sh', ['-c', 'read -r _; kill -INT "$1"', 'farebox-postgres-watcher', String(pid)], {
     cwd: '/',
     stdio: ['pipe', 'ignore', 'ignore'],
@@ -101,7 +102,14 @@ function endWithParent(pid: number, user: PostgresUser | null): () => void {
   watcher.stdin.on('error', () => {});
   watcher.unref();
   (watcher.stdin as unknown as { unref(): void }).unref();
-  return () => watcher.kill('SIGKILL');
+  return () =>
+    new Promise((resolve) => {
+      const isGone = watcher.pid === undefined || watcher.exitCode !== null || watcher.signalCode !== null;
+      if (isGone) return resolve();
+      watcher.ref();
+      watcher.once('exit', () => resolve());
+      watcher.kill('SIGKILL');
+    });
 }
 
 /** As `pg_ctl` does it: the server itself notes in its pid file when it takes connections. Asking it would fill its log with refusals. */

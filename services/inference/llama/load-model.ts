@@ -65,6 +65,9 @@ export async function loadModel(config: LlamaModelConfig, listener: LoadListener
     batchSize: Math.max(config.batchTokens, config.sequences),
     threads: config.threads,
     failedCreationRemedy: false,
+    // llama.cpp's flash attention rounds differently by the number of tokens in a chunk, so an answer would depend on what the cache held
+    // and on the load: the same seed could not give the same answer. Without it, it does (see llama-engine.test.ts).
+    flashAttention: false,
   });
   const release = await getModuleVersion();
   const native = config.binding === 'auto' ? nativeBatchDecoder(context, release, contextTokens) : null;

@@ -7,7 +7,6 @@ import { learnVocabulary, Tokenizer, type Vocabulary } from './tokenizer/byte-pa
 import { CHAT_TEMPLATE, CONTROL_TOKENS, controlTokenIds } from './tokenizer/chat-format.js';
 import { AdamW } from './trainer/adam.js';
 import { Muon } from './trainer/muon.js';
-import { copyingDrill } from './trainer/copying-drill.js';
 import { LlamaNetwork } from './trainer/llama-network.js';
 import type { NetworkShape } from './trainer/network-shape.js';
 import type { BatchExtents } from './trainer/training-batch.js';
@@ -23,9 +22,6 @@ export type TinyModelRecipe = {
   readonly shape: Omit<NetworkShape, 'vocabularySize'>;
   readonly batch: BatchExtents;
   readonly steps: number;
-  /** Steps at the beginning, and share of the later ones, that drill copying instead of the corpus. */
-  readonly drillSteps: number;
-  readonly drillShare: number;
   readonly warmUpSteps: number;
   readonly embeddingLearningRateMax: number;
   readonly layerLearningRateMax: number;
@@ -41,8 +37,6 @@ export const TINY_MODEL_RECIPE: TinyModelRecipe = {
   shape: { width: 128, layers: 2, heads: 4, feedForwardWidth: 384, normEpsilon: 1e-5, rotaryBase: 10_000 },
   batch: { windows: 4, windowLength: 256 },
   steps: 1000,
-  drillSteps: 0,
-  drillShare: 0,
   warmUpSteps: 40,
   embeddingLearningRateMax: 0.02,
   layerLearningRateMax: 0.02,
@@ -92,9 +86,7 @@ function trainNetwork(
   const muon = new Muon(network.kernel, network.weights.filter(insideLayers), recipe.weightDecay);
   const random = seededRandom(recipe.seed + 2);
   for (let step = 0; step < recipe.steps; step++) {
-    const drilled = step < recipe.drillSteps || random.chance(recipe.drillShare);
-    const batch = drilled ? copyingDrill(recipe.batch, vocabulary.pieces.length, random) : windows.batch(recipe.batch, random);
-    const loss = network.learn(batch);
+    const loss = network.learn(windows.batch(recipe.batch, random));
     const share = learningRateShare(step, recipe);
     adam.step(recipe.embeddingLearningRateMax * share);
     muon.step(recipe.layerLearningRateMax * share);

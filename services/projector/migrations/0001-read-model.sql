@@ -1,5 +1,6 @@
 -- The read models. Owned by the projector; the API only reads them. Every table can be rebuilt from the event store.
--- Amounts are nanos of the account's unit.
+-- Amounts are nanos of the account's unit. A single amount fits a bigint (the ledger bounds it); sums of them are numeric, because ten of
+-- the largest grants would not. Tables whose rows are updated for ever keep room on their pages, so that updates need not touch an index.
 
 create schema if not exists read_model;
 
@@ -11,13 +12,13 @@ create table read_model.account_balances (
   consumer_id text,
   unit text not null,
   environment text not null,
-  available_nanos bigint not null,
-  held_nanos bigint not null,
-  charged_nanos bigint not null,
-  granted_nanos bigint not null,
+  available_nanos numeric(40, 0) not null,
+  held_nanos numeric(40, 0) not null,
+  charged_nanos numeric(40, 0) not null,
+  granted_nanos numeric(40, 0) not null,
   revision bigint not null,
   updated_at timestamptz not null
-);
+) with (fillfactor = 50);
 create index account_balances_by_project on read_model.account_balances (project_id);
 
 -- One row per run, from its four facts.
@@ -69,20 +70,20 @@ create table read_model.usage_quarters (
   prompt_tokens bigint not null,
   cached_tokens bigint not null,
   completion_tokens bigint not null,
-  charged_nanos bigint not null,
+  charged_nanos numeric(40, 0) not null,
   primary key (project_id, quarter_start, consumer_id, model)
-);
+) with (fillfactor = 80);
 
 -- What each consumer was granted, charged and refunded.
 create table read_model.consumer_billing (
   consumer_id text primary key,
   project_id text not null,
   unit text not null,
-  granted_nanos bigint not null,
-  charged_nanos bigint not null,
+  granted_nanos numeric(40, 0) not null,
+  charged_nanos numeric(40, 0) not null,
   requests bigint not null,
   last_request_at timestamptz
-);
+) with (fillfactor = 50);
 create index consumer_billing_by_project on read_model.consumer_billing (project_id);
 
 -- The journal: one row per posting, in the order of its account's stream.

@@ -33,8 +33,8 @@ export class Attention {
     return Array.from({ length: windows * heads }, () => this.#kernel.matrix(windowLength, windowLength));
   }
 
-  /** `mixed += softmax(queries · keysᵀ / √width) · values`; `mixed` must hold zeros. */
-  forward(operands: { queries: Matrix; keys: Matrix; values: Matrix; mixed: Matrix; probabilities: readonly Matrix[] }): void {
+  /** `mixed += softmax(queries · keysᵀ / √width) · values`; `mixed` must hold zeros. A row sees the rows from `visibleFrom` to itself. */
+  forward(operands: { visibleFrom: Int32Array; queries: Matrix; keys: Matrix; values: Matrix; mixed: Matrix; probabilities: readonly Matrix[] }): void {
     const { windowLength: length, headWidth } = this.#extents;
     this.#eachHead((firstRow, firstColumn, index) => {
       const at = (matrix: Matrix, row: number): Window => windowOf(matrix, firstRow + row, firstColumn);
@@ -45,7 +45,10 @@ export class Attention {
         const end = row + ROW_BLOCK;
         const scoreRows = windowOf(scores, row);
         this.#kernel.multiplyAddWindows(scoreRows, at(operands.queries, row), windowOf(this.#transposedHead), ROW_BLOCK, end, headWidth);
-        for (let i = row; i < end; i++) causalSoftmax(scores.values, i * length, i + 1, end, this.#scale);
+        for (let i = row; i < end; i++) {
+          const from = operands.visibleFrom[firstRow + i] as number;
+          causalSoftmax(scores.values.subarray(i * length, i * length + end), from, i + 1, this.#scale);
+        }
         this.#kernel.multiplyAddWindows(at(operands.mixed, row), scoreRows, at(operands.values, 0), ROW_BLOCK, headWidth, end);
       }
     });
@@ -113,19 +116,20 @@ export class Attention {
   }
 }
 
-/** Softmax of `scale` × the first `visible` scores; zero from there up to `end`. */
-function causalSoftmax(values: Float32Array, start: number, visible: number, end: number, scale: number): void {
+/** Softmax of `scale` × the scores from `from` up to `to`, in place; zero outside. */
+function causalSoftmax(scores: Float32Array, from: number, to: number, scale: number): void {
   let largest = Number.NEGATIVE_INFINITY;
-  for (let i = start; i < start + visible; i++) largest = Math.max(largest, values[i] as number);
+  for (let i = from; i < to; i++) largest = Math.max(largest, scores[i] as number);
   let sum = 0;
-  for (let i = start; i < start + visible; i++) {
-    const power = exponential(((values[i] as number) - largest) * scale);
-    values[i] = power;
+  for (let i = from; i < to; i++) {
+    const power = exponential(((scores[i] as number) - largest) * scale);
+    scores[i] = power;
     sum += power;
   }
   const inverse = 1 / sum;
-  for (let i = start; i < start + visible; i++) values[i] = (values[i] as number) * inverse;
-  for (let i = start + visible; i < start + end; i++) values[i] = 0;
+  for (let i = from; i < to; i++) scores[i] = (scores[i] as number) * inverse;
+  scores.fill(0, 0, from);
+  scores.fill(0, to);
 }
 
 /** Turns the gradient of probabilities into that of the scores before scaling, in place. */

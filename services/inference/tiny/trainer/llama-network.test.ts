@@ -14,6 +14,7 @@ function randomBatch(seed: number): TrainingBatch {
     tokens: Int32Array.from({ length: rows }, () => random.below(shape.vocabularySize)),
     targets: Int32Array.from({ length: rows }, () => (random.chance(0.5) ? random.below(shape.vocabularySize) : -1)),
     positions: Int32Array.from({ length: rows }, (_, row) => (row % extents.windowLength) * 3),
+    visibleFrom: Int32Array.from({ length: rows }, (_, row) => (row % extents.windowLength < 20 ? 0 : 20)),
   };
 }
 
@@ -57,5 +58,14 @@ describe('LlamaNetwork', () => {
     };
     const tokens = batch.tokens.map((token, row) => (row % extents.windowLength < 32 ? token : (token + 1) % shape.vocabularySize));
     expect(lossOfFirstHalf({ ...batch, tokens })).toBe(lossOfFirstHalf(batch));
+  });
+
+  test('a position sees nothing of the conversation before its own', () => {
+    const lossOfSecond = (changed: TrainingBatch): number => {
+      const targets = changed.targets.map((target, row) => (row % extents.windowLength < 20 ? -1 : target));
+      return network.learn({ ...changed, targets });
+    };
+    const tokens = batch.tokens.map((token, row) => (row % extents.windowLength < 20 ? (token + 1) % shape.vocabularySize : token));
+    expect(lossOfSecond({ ...batch, tokens })).toBe(lossOfSecond(batch));
   });
 });

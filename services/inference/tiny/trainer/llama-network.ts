@@ -137,7 +137,7 @@ export class LlamaNetwork {
       if (weight.transposed !== null) transpose(weight.transposed, weight.values);
     }
     this.#rotary.place(batch.positions);
-    this.#forward(batch.tokens);
+    this.#forward(batch);
     const gradient = this.#narrow[0];
     gradient.values.fill(0);
     const loss = this.#outputLoss(batch.targets, gradient);
@@ -146,7 +146,7 @@ export class LlamaNetwork {
     return loss;
   }
 
-  #forward(tokens: Int32Array): void {
+  #forward({ tokens, visibleFrom }: TrainingBatch): void {
     const width = this.#shape.width;
     const first = this.#layers[0]?.kept.input ?? this.#final;
     for (let row = 0; row < this.#rows; row++) {
@@ -154,7 +154,7 @@ export class LlamaNetwork {
       first.values.set(this.#embedding.values.values.subarray(from, from + width), row * width);
     }
     this.#layers.forEach((layer, index) => {
-      this.#layerForward(layer, this.#layers[index + 1]?.kept.input ?? this.#final);
+      this.#layerForward(layer, visibleFrom, this.#layers[index + 1]?.kept.input ?? this.#final);
     });
     normalize(this.#finalNormed, this.#final, this.#outputNorm.values, this.#finalInverses, this.#rows, this.#shape.normEpsilon);
   }
@@ -164,7 +164,7 @@ export class LlamaNetwork {
     this.kernel.multiplyAdd(output, input, weight.transposed as Matrix);
   }
 
-  #layerForward(layer: Layer, output: Matrix): void {
+  #layerForward(layer: Layer, visibleFrom: Int32Array, output: Matrix): void {
     const { kept } = layer;
     const epsilon = this.#shape.normEpsilon;
     normalize(kept.attentionNormed, kept.input, layer.attentionNorm.values, kept.attentionInverses, this.#rows, epsilon);
@@ -174,7 +174,7 @@ export class LlamaNetwork {
     this.#rotary.turn(kept.queries, this.#rows, 1);
     this.#rotary.turn(kept.keys, this.#rows, 1);
     kept.mixed.values.fill(0);
-    this.#attention.forward(kept);
+    this.#attention.forward({ ...kept, visibleFrom });
     kept.middle.values.set(kept.input.values);
     this.kernel.multiplyAdd(kept.middle, kept.mixed, layer.attentionOutput.transposed as Matrix);
     normalize(kept.feedForwardNormed, kept.middle, layer.feedForwardNorm.values, kept.feedForwardInverses, this.#rows, epsilon);

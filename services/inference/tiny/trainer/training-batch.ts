@@ -9,6 +9,8 @@ export type TrainingBatch = {
   /** The token that should follow, or `NO_TARGET` where the prediction does not count. */
   readonly targets: Int32Array;
   readonly positions: Int32Array;
+  /** The first row of the same window that a row may attend to: where its conversation begins. */
+  readonly visibleFrom: Int32Array;
 };
 
 export const NO_TARGET = -1;

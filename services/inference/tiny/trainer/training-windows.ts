@@ -5,11 +5,13 @@ import type { Tokenizer } from '../tokenizer/byte-pair-encoding.js';
 import { type ControlTokenIds, encodeTurn } from '../tokenizer/chat-format.js';
 import { type BatchExtents, NO_TARGET, type TrainingBatch } from './training-batch.js';
 
+/** Share of the conversations that see what came before them in their window; the others begin afresh, which is the easier lesson. */
+const HISTORY_SHARE = 0.35;
 /**
- * Positions jump between conversations in this share of the cases, by at most so much: the windows are short, and without jumps the
- * network would never have met the distances of a long prompt.
+ * In this share of the cases the history lies at most so far away: the windows are short, and without such jumps the network would never
+ * have met the distances of a long prompt.
  */
-const JUMP_SHARE = 0.25;
+const JUMP_SHARE = 0.4;
 const JUMP_MAX = 4096;
 
 type Part = { readonly tokens: readonly number[]; readonly learnFrom: number; readonly learnTo: number };
@@ -30,25 +32,30 @@ export class TrainingWindows {
     const tokens = new Int32Array(windows * windowLength);
     const targets = new Int32Array(windows * windowLength).fill(NO_TARGET);
     const positions = new Int32Array(windows * windowLength);
+    const visibleFrom = new Int32Array(windows * windowLength);
     for (let window = 0; window < windows; window++) {
-      const from = window * windowLength;
-      const to = from + windowLength;
-      this.#fill(tokens.subarray(from, to), targets.subarray(from, to), positions.subarray(from, to), random);
+      const part = (entries: Int32Array): Int32Array => entries.subarray(window * windowLength, (window + 1) * windowLength);
+      this.#fill({ tokens: part(tokens), targets: part(targets), positions: part(positions), visibleFrom: part(visibleFrom) }, random);
     }
-    return { tokens, targets, positions };
+    return { tokens, targets, positions, visibleFrom };
   }
 
-  #fill(tokens: Int32Array, targets: Int32Array, positions: Int32Array, random: Random): void {
+  #fill({ tokens, targets, positions, visibleFrom }: TrainingBatch, random: Random): void {
     let at = 0;
     let position = 0;
+    let conversationStart = 0;
     while (at < tokens.length) {
-      if (at > 0 && random.chance(JUMP_SHARE)) position += random.below(JUMP_MAX);
+      if (!random.chance(HISTORY_SHARE)) {
+        conversationStart = at;
+        position = 0;
+      } else if (random.chance(JUMP_SHARE)) position += random.below(JUMP_MAX);
       for (const { tokens: next, learnFrom, learnTo } of this.#parts(this.#source.next(random))) {
         for (let index = 0; index < next.length && at < tokens.length; index++, at++) {
           const token = next[index] as number;
           tokens[at] = token;
           positions[at] = position++;
-          if (at > 0 && index >= learnFrom && index < learnTo) targets[at - 1] = token;
+          visibleFrom[at] = conversationStart;
+          if (at > conversationStart && index >= learnFrom && index < learnTo) targets[at - 1] = token;
         }
       }
     }
