@@ -39,5 +39,8 @@ export function createPostgresPool(options: PostgresPoolOptions): pg.Pool {
     // While the pool is being closed its connections are meant to go.
     if (!pool.ending) options.logger.warn({ err: error, application: options.applicationName }, 'postgres connection lost');
   });
+  // The pool listens to idle connections only. One that is lost between two statements of a transaction would end this process just the same;
+  // whoever holds it learns from its next statement.
+  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }

@@ -122,6 +122,9 @@ function isReady(clusterDirectory: string, pid: number): boolean {
   }
 }
 
+const EXPECTED_REFUSALS =
+  /the database system is (starting up|shutting down|not yet accepting)|terminating connection due to administrator command/;
+
 /** Passes Postgres' lines to the log and keeps the last of them. */
 function forwardOutput(child: ChildProcess, logger: Logger): string[] {
   const kept: string[] = [];
@@ -132,8 +135,8 @@ function forwardOutput(child: ChildProcess, logger: Logger): string[] {
     for (const line of lines) {
       kept.push(line);
       if (kept.length > OUTPUT_LINES_MAX) kept.shift();
-      // Clients that come before it is ready are turned away one by one; that is no fault.
-      const isFault = /^(FATAL|PANIC|WARNING):/.test(line) && !/the database system is (starting up|not yet accepting)/.test(line);
+      // Clients that come before it is ready, or stay while it is shut down, are turned away one by one; that is no fault.
+      const isFault = /^(FATAL|PANIC|WARNING):/.test(line) && !EXPECTED_REFUSALS.test(line);
       if (isFault) logger.warn({ postgres: line }, 'postgres');
       else logger.debug({ postgres: line }, 'postgres');
     }
