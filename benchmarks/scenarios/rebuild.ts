@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import type { Pool } from 'pg';
 import { pino } from 'pino';
 import type { EventStore } from '../../events/store/event-store.js';
-import { inTransaction } from '../../services/projector/postgres/apply-page.js';
 import { bulkCopy } from '../../services/projector/postgres/bulk-copy.js';
+import { inTransaction } from '../../services/projector/postgres/transactions.js';
 import { rebuildReadModel } from '../../services/projector/rebuild.js';
 import { makeStreamHistories } from '../../services/projector/testing/histories.js';
 import { openDatabase } from '../../services/standalone/database.js';
@@ -70,12 +70,12 @@ async function copyEvents(pool: Pool, store: EventStore): Promise<number> {
   const startedMs = performance.now();
   await inTransaction(pool, async (client) => {
     const copy = bulkCopy<(typeof rows)[number]>(client, 'copied_events', [
-      ['stream', 'text', (row) => row.stream],
-      ['revision', 'bigint', (row) => row.revision],
-      ['id', 'uuid', (row) => row.id],
-      ['type', 'text', (row) => row.type],
-      ['data', 'json', (row) => row.body],
-      ['metadata', 'json', (row) => row.meta],
+      { name: 'stream', type: 'text', text: (row) => row.stream },
+      { name: 'revision', type: 'bigint', text: (row) => row.revision.toString() },
+      { name: 'id', type: 'uuid', text: (row) => row.id },
+      { name: 'type', type: 'text', text: (row) => row.type },
+      { name: 'data', type: 'text', text: (row) => row.body },
+      { name: 'metadata', type: 'text', text: (row) => row.meta },
     ]);
     for (let written = 0; written < total; written += rows.length) await copy.write(rows);
     await copy.end();

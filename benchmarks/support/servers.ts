@@ -8,6 +8,7 @@ import { packageFile } from '../../platform/package-root.js';
 
 export type MeasuredServer = { readonly baseUrl: string; readonly headers: Readonly<Record<string, string>>; stop(): Promise<void> };
 
+const READY_POLL_MS = 50;
 const ADMIN_KEY = 'benchmark-admin-key-benchmark';
 
 /** The default preset without rate limits, so that they are not what is measured. */
@@ -26,7 +27,10 @@ export async function startBareExpress(): Promise<MeasuredServer> {
 }
 
 /** The embedded Farebox with a demo project whose credit does not run out. */
-export async function startFarebox(engine: 'echo' | 'tiny', environment: Readonly<Record<string, string>> = {}): Promise<MeasuredServer> {
+export async function startFarebox(
+  engine: 'echo' | 'tiny' | 'llama',
+  environment: Readonly<Record<string, string>> = {},
+): Promise<MeasuredServer> {
   const directory = mkdtempSync(`${tmpdir()}/farebox-bench-`);
   const presetFile = `${directory}/preset.yaml`;
   writeFileSync(presetFile, stringify(unlimitedPreset()));
@@ -46,6 +50,7 @@ export async function startFarebox(engine: 'echo' | 'tiny', environment: Readonl
   const welcome = await textUntil(child, 'balances stay');
   const baseUrl = /ready at (http\S+)\/v1/.exec(welcome)?.[1] ?? '';
   const key = /demo key\s+(\S+)/.exec(welcome)?.[1] ?? '';
+  while (!(await fetch(`${baseUrl}/readyz`)).ok) await new Promise((resolve) => setTimeout(resolve, READY_POLL_MS));
   await topUp(baseUrl, readFileSync(`${directory}/data/demo-project`, 'utf8').trim());
   return {
     baseUrl,

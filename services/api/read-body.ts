@@ -34,6 +34,8 @@ export function readBody(request: IncomingMessage): Promise<Buffer> {
     throw refuse('unsupported_media_type', { message: `Content-Encoding ${encoding.slice(0, 40)} is not supported.` });
   }
   if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES_MAX) throw bodyTooLarge();
+  // Who left while its key was looked up has had its 'close' already; nothing would come any more.
+  if (request.destroyed) return Promise.reject(new ClientGoneError('the client went away before its request was read'));
   return new Promise((resolve, reject) => {
     let first: Buffer | null = null;
     let rest: Buffer[] | null = null;

@@ -1,6 +1,6 @@
 /**
  * What a worker has to tell, gathered for one turn of the event loop: many runs' texts become one publication per topic, and a run's texts
- * of one turn become one message. A run's outputs always go out before its result.
+ * of one turn become one message. A run's outputs always go out before its result, which has a topic of its own.
  */
 import type { Message, MessageBus } from '../../events/bus/message-bus.js';
 import type { Scheduler } from '../../platform/scheduler.js';
@@ -11,7 +11,13 @@ const PUBLISH_TRIES_MAX = 5;
 /** First pause before a publication is tried again; doubles. */
 const PUBLISH_RETRY_DELAY_MS = 20;
 
-export type OutboxOptions = { readonly bus: MessageBus; readonly scheduler: Scheduler; readonly onError: (error: unknown) => void };
+export type OutboxOptions = {
+  readonly bus: MessageBus;
+  readonly scheduler: Scheduler;
+  /** Published when the turn's other topics have been. */
+  readonly lastTopic: string;
+  readonly onError: (error: unknown) => void;
+};
 
 export class Outbox {
   readonly #options: OutboxOptions;
@@ -53,16 +59,23 @@ export class Outbox {
   }
 
   async #publish(batch: ReadonlyMap<string, readonly Message[]>): Promise<void> {
-    for (const [topic, messages] of batch) {
-      for (let attempt = 1; ; attempt += 1) {
-        try {
-          await this.#options.bus.publish(topic, messages);
-          break;
-        } catch (error) {
-          this.#options.onError(error);
-          if (attempt === PUBLISH_TRIES_MAX) break;
-          await new Promise<void>((resume) => this.#options.scheduler.delay(resume, PUBLISH_RETRY_DELAY_MS * 2 ** attempt));
-        }
+    const { lastTopic } = this.#options;
+    const earlier: Promise<void>[] = [];
+    for (const [topic, messages] of batch) if (topic !== lastTopic) earlier.push(this.#publishTo(topic, messages));
+    await Promise.all(earlier);
+    const last = batch.get(lastTopic);
+    if (last !== undefined) await this.#publishTo(lastTopic, last);
+  }
+
+  async #publishTo(topic: string, messages: readonly Message[]): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await this.#options.bus.publish(topic, messages);
+        return;
+      } catch (error) {
+        this.#options.onError(error);
+        if (tries === PUBLISH_TRIES_MAX) return;
+        await new Promise<void>((resume) => this.#options.scheduler.delay(resume, PUBLISH_RETRY_DELAY_MS * 2 ** (tries - 1)));
       }
     }
   }

@@ -31,6 +31,9 @@ import type { WorkerMetrics } from './worker-metrics.js';
 /** Runs in one worker's hands, running or waiting for their engine. Engines have tighter bounds of their own. */
 export const RUNS_MAX = 4_096;
 
+/** An engine has this long to let go of what was aborted when the worker stops; then it is closed with the process. */
+const ABORT_MS_MAX = 2_000;
+
 /** How often deadlines are looked at. They are minutes away, and the API waits a little longer. */
 const DEADLINE_SWEEP_MS = 250;
 
@@ -53,11 +56,14 @@ export type Worker = {
   stop(drainMs: number): Promise<void>;
 };
 
+/** `superseded`: a newer attempt of the same run has come, so nobody waits for this one. */
+type AbortReason = 'cancel' | 'deadline' | 'stopping' | 'superseded';
+
 type RunUnderWay = {
   readonly request: RunRequested;
   readonly abort: AbortController;
   /** Why it was aborted; decides what is reported. */
-  abortedFor: 'cancel' | 'deadline' | 'stopping' | null;
+  abortedFor: AbortReason | null;
   /** Text that has not been put into the outbox yet. */
   text: string;
   outputs: number;
@@ -90,7 +96,10 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 
 class WorkerLoop {
   readonly #options: WorkerOptions;
+  /** The newest attempt of each run. */
   readonly #runs = new Map<string, RunUnderWay>();
+  /** Every attempt that an engine is at work on. */
+  readonly #underWay = new Set<RunUnderWay>();
   /** Runs with text to report. */
   readonly #dirty = new Set<RunUnderWay>();
   readonly #recent = new RecentRuns();
@@ -101,11 +110,13 @@ class WorkerLoop {
   constructor(options: WorkerOptions) {
     this.#options = options;
     const onError = (error: unknown) => options.logger.error({ err: error }, 'run reports could not be published');
-    this.#outbox = new Outbox({ bus: options.bus, scheduler: options.scheduler, onError }, () => this.#gatherText());
+    this.#outbox = new Outbox({ bus: options.bus, scheduler: options.scheduler, lastTopic: RUN_RESULTS_TOPIC, onError }, () =>
+      this.#gatherText(),
+    );
   }
 
   get runsInFlight(): number {
-    return this.#runs.size;
+    return this.#underWay.size;
   }
 
   onRequests(messages: readonly Message[]): void {
@@ -131,7 +142,7 @@ class WorkerLoop {
   sweepDeadlines(): void {
     this.#cancelSweep = this.#options.scheduler.delay(() => {
       const nowMs = this.#options.clock.nowMs();
-      for (const run of this.#runs.values()) if (nowMs >= run.request.deadlineMs) this.#abort(run, 'deadline');
+      for (const run of this.#underWay) if (nowMs >= run.request.deadlineMs) this.#abort(run, 'deadline');
       this.sweepDeadlines();
     }, DEADLINE_SWEEP_MS);
   }
@@ -139,23 +150,33 @@ class WorkerLoop {
   async stop(subscriptions: readonly BusSubscription[], drainMs: number): Promise<void> {
     // Cancellations are heard until the end.
     await subscriptions[0]?.stop();
-    if (this.#runs.size > 0) {
-      const cancel = this.#options.scheduler.delay(() => {
-        for (const run of this.#runs.values()) this.#abort(run, 'stopping');
-      }, drainMs);
-      await new Promise<void>((resolve) => {
-        this.#onIdle = resolve;
-      });
-      cancel();
+    await this.#drained(drainMs);
+    if (this.#underWay.size > 0) {
+      for (const run of this.#underWay) this.#abort(run, 'stopping');
+      await this.#drained(ABORT_MS_MAX);
     }
     this.#cancelSweep();
     for (const subscription of subscriptions.slice(1)) await subscription.stop();
     await this.#outbox.settled();
   }
 
+  /** Resolves when no run is under way, or after `withinMs`. */
+  async #drained(withinMs: number): Promise<void> {
+    if (this.#underWay.size === 0) return;
+    let callOff = () => {};
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
+      callOff = this.#options.scheduler.delay(resolve, withinMs);
+    });
+    callOff();
+    this.#onIdle = null;
+  }
+
   #begin(request: RunRequested): void {
     // At-least-once delivery: an attempt is run once, and an older one never again.
     if (!this.#recent.isNewAttempt(request.runId, request.attempt)) return;
+    const older = this.#runs.get(request.runId);
+    if (older !== undefined) this.#abort(older, 'superseded');
     if (this.#recent.wasCancelled(request.runId)) {
       this.#reportResult(request, 0, null, { outcome: 'cancelled', finishReason: null, usage: NO_USAGE });
       return;
@@ -169,12 +190,13 @@ class WorkerLoop {
       this.#reportFailure(request, 'model_unavailable', `This worker does not serve ${request.model}.`, true);
       return;
     }
-    if (this.#runs.size >= RUNS_MAX) {
+    if (this.#underWay.size >= RUNS_MAX) {
       this.#reportFailure(request, 'engine_at_capacity', 'The worker has all the runs that it can hold.', true);
       return;
     }
     const run: RunUnderWay = { request, abort: new AbortController(), abortedFor: null, text: '', outputs: 0 };
     this.#runs.set(request.runId, run);
+    this.#underWay.add(run);
     this.#options.metrics.runStarted();
     void this.#run(run, engine);
   }
@@ -200,6 +222,7 @@ class WorkerLoop {
   }
 
   #onText(run: RunUnderWay, text: string): void {
+    if (run.abortedFor === 'superseded') return;
     run.text += text;
     if (!run.request.stream) return;
     this.#dirty.add(run);
@@ -221,20 +244,22 @@ class WorkerLoop {
   }
 
   #end(run: RunUnderWay): void {
-    this.#runs.delete(run.request.runId);
+    if (this.#runs.get(run.request.runId) === run) this.#runs.delete(run.request.runId);
+    this.#underWay.delete(run);
+    this.#dirty.delete(run);
     this.#options.metrics.runEnded();
-    if (this.#runs.size === 0) this.#onIdle?.();
+    if (this.#underWay.size === 0) this.#onIdle?.();
   }
 
   #report(run: RunUnderWay, engine: Engine, result: EngineResult): void {
     const { request } = run;
+    this.#options.metrics.tokensCounted(result.usage);
+    if (run.abortedFor === 'superseded') return;
     if (result.outcome === 'cancelled' && run.abortedFor !== 'cancel') {
       this.#reportAbort(run);
       return;
     }
-    this.#dirty.delete(run);
     this.#putText(run);
-    this.#options.metrics.tokensCounted(result.usage);
     this.#reportResult(request, run.outputs, engine.systemFingerprint, result);
   }
 
@@ -244,7 +269,7 @@ class WorkerLoop {
   }
 
   #reportError(run: RunUnderWay, error: unknown): void {
-    this.#dirty.delete(run);
+    if (run.abortedFor === 'superseded') return;
     if (run.abortedFor === 'cancel') {
       this.#reportResult(run.request, run.outputs, null, { outcome: 'cancelled', finishReason: null, usage: NO_USAGE });
     } else if (error instanceof EngineError) {
@@ -279,7 +304,7 @@ class WorkerLoop {
     this.#outbox.put(replyTopic, { key: runId, type: 'RunAttemptFailed', headers: {}, value });
   }
 
-  #abort(run: RunUnderWay, reason: 'cancel' | 'deadline' | 'stopping'): void {
+  #abort(run: RunUnderWay, reason: AbortReason): void {
     run.abortedFor ??= reason;
     run.abort.abort();
   }

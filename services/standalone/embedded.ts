@@ -41,6 +41,9 @@ import type { Settings } from './settings.js';
 /** Requests under way get this long to end after a signal. */
 export const DRAIN_MS_MAX = 10_000;
 
+/** Connections that are still open when the requests have drained, or could not, are closed after this. */
+const STRAGGLERS_MS_MAX = 500;
+
 /** The views have this long to catch up with the store at a start; a longer log takes `farebox rebuild`. */
 const CATCH_UP_POLL_MS = 10;
 
@@ -145,7 +148,7 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
       host: settings.host,
       port: settings.port,
     });
-    shutdown.push('http server', () => server.stop(DRAIN_MS_MAX));
+    shutdown.push('http server', () => server.stop(STRAGGLERS_MS_MAX));
     const baseUrl = `http://${printableHost(settings.host)}:${server.port}`;
     const api = createApi({
       preset,

@@ -4,7 +4,7 @@
  * the next member of the group.
  */
 import type { BusSubscription, Message, MessageBus, SubscribeOptions } from '../../events/bus/message-bus.js';
-import { drawFate, type Fate, latencyMs, type Network, SimulatedFault } from './network.js';
+import { drawFate, type Fate, handled, latencyMs, type Network, SimulatedFault } from './network.js';
 import type { Actor } from './timeline.js';
 
 /** Small batches, so that a short history has many boundaries between them. */
@@ -65,7 +65,7 @@ async function subscribe(bus: MessageBus, actor: Actor, network: Network, option
     new Promise<void>((resolve, reject) => {
       underWay.add(reject);
       network.timeline.after(actor, `deliver ${options.topic}`, latencyMs(network), () => {
-        Promise.resolve(options.onMessages(messages)).then(() => {
+        handled(() => options.onMessages(messages)).then(() => {
           underWay.delete(reject);
           // Each batch is repeated once at most: an endless repetition would be another fault than a lost acknowledgement.
           if (repeated === messages || !network.random.chance(network.faults.deliveredAgain)) resolve();

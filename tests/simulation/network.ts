@@ -36,6 +36,11 @@ export function drawFate(
   return 'done';
 }
 
+/** Runs a handler that may return a promise, throw or do neither. */
+export async function handled(handle: () => Promise<void> | void): Promise<void> {
+  await handle();
+}
+
 /** How much later a write that was reported as failed still lands. */
 const LANDS_LATE_MS_MAX = 3_000;
 

@@ -89,10 +89,14 @@ export class EmbeddedDeployment implements Deployment {
     return pid;
   }
 
-  /** Of its Postgres, as that itself has noted. */
-  get postmasterPid(): number {
-    const [pid] = readFileSync(join(this.dataDirectory, 'postgres', 'postmaster.pid'), 'utf8').split('\n');
-    return Number(pid);
+  /** Of its Postgres, as that itself has noted; `null` while there is none. */
+  get postmasterPid(): number | null {
+    try {
+      const [pid] = readFileSync(join(this.dataDirectory, 'postgres', 'postmaster.pid'), 'utf8').split('\n');
+      return Number(pid);
+    } catch {
+      return null;
+    }
   }
 
   isRunning(): boolean {

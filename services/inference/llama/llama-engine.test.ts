@@ -18,7 +18,7 @@ afterAll(() => model.remove());
 for (const binding of ['auto', 'public'] as const) {
   describeEngineContract(`llama, ${binding} binding`, {
     makeEngine: (limits) => readyLlamaEngine({ ...limits, binding, modelPath: model.path }),
-    long: { messages: [user('Hello! Tell me about the sea.')], sampling: SAMPLING },
+    long: { messages: [user('Hello! Tell me about the sea.')], sampling: { ...SAMPLING, temperature: 0.4 } },
     // Hot enough to meet a token that ends the answer, with a seed that does so soon.
     short: { messages: [user('Hello!')], sampling: { ...SAMPLING, temperature: 2, seed: 2 } },
     promptBeyond: (tokens) => [user('word '.repeat(tokens))],
@@ -165,6 +165,7 @@ describe('llama engine', () => {
     expect(await engine.whenLoaded()).toEqual({ status: 'failed', reason: expect.stringMatching(reason) });
     await expect(engine.run(runOf({}))).rejects.toMatchObject({ code: 'model_unavailable' });
     await engine.close();
+    expect(engine.childPid).toBeNull();
     expect(engine.load()).toEqual({ active: 0, queued: 0 });
   });
 });

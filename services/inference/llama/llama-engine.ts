@@ -134,11 +134,11 @@ export class LlamaEngine implements Engine {
     const child = this.#child;
     this.#failRuns(new EngineError('engine_failed', 'the engine was closed', true));
     this.#enter({ status: 'failed', reason: 'the engine is closed' });
-    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    if (child === null) return;
+    const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
     // The child holds nothing that must be put away, and freeing a context under a running decode is how one crashes.
     child.kill('SIGKILL');
-    await exited;
+    await gone;
   }
 
   #startChild(): void {

@@ -17,7 +17,11 @@ export type DirectLoad = {
   readonly rounds: number;
 };
 
-export type DirectThroughput = { readonly tokensPerSecond: number };
+export type DirectThroughput = {
+  readonly tokensPerSecond: number;
+  /** Of all threads; comparable where other work shares the cores and the clock tells little. */
+  readonly cpuMicrosPerToken: number;
+};
 
 async function measure({ modelPath, clients, threads, prompt, answerTokens, rounds }: DirectLoad): Promise<DirectThroughput> {
   const llama = await getLlama({ gpu: false, build: 'never', skipDownload: true, progressLogs: false, logLevel: LlamaLogLevel.error });
@@ -28,13 +32,16 @@ async function measure({ modelPath, clients, threads, prompt, answerTokens, roun
   const sequences = Array.from({ length: clients }, () => context.getSequence());
   await Promise.all(sequences.map((sequence) => generate(sequence, tokens, answerTokens)));
   const startedAtMs = performance.now();
+  const cpuAtStart = process.cpuUsage();
   await Promise.all(
     sequences.map(async (sequence) => {
       for (let round = 0; round < rounds; round += 1) await generate(sequence, tokens, answerTokens);
     }),
   );
   const elapsedSeconds = (performance.now() - startedAtMs) / 1_000;
-  return { tokensPerSecond: (clients * rounds * answerTokens) / elapsedSeconds };
+  const { user, system } = process.cpuUsage(cpuAtStart);
+  const answered = clients * rounds * answerTokens;
+  return { tokensPerSecond: answered / elapsedSeconds, cpuMicrosPerToken: (user + system) / answered };
 }
 
 async function generate(sequence: LlamaContextSequence, prompt: readonly Token[], answerTokens: number): Promise<void> {

@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { TINY_MODEL_PATH } from './tiny-model.js';
-import { buildTinyModel, TINY_MODEL_RECIPE } from './tiny-model-recipe.js';
+import { buildTinyModel } from './tiny-model-builder.js';
+import { TINY_MODEL_RECIPE } from './tiny-model-recipe.js';
 
 const STEPS_PER_LINE = 50;
 

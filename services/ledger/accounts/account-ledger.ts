@@ -73,8 +73,10 @@ type Entry = {
 type Plan = {
   readonly entry: Entry;
   readonly events: readonly NewEvent[];
-  readonly answers: readonly { readonly pending: Pending; readonly outcome: CommandOutcome }[];
+  readonly answers: readonly Answer[];
 };
+
+type Answer = { readonly pending: Pending; readonly outcome: CommandOutcome };
 
 export type AccountLedgerOptions = {
   readonly store: EventStore;
@@ -222,7 +224,7 @@ export class AccountLedger {
     if (loaded === null) return null;
     const batch = entry.queue.splice(0, COMMANDS_PER_APPEND_MAX);
     const events: NewEvent[] = [];
-    const answers: { pending: Pending; outcome: CommandOutcome }[] = [];
+    const answers: Answer[] = [];
     try {
       for (const pending of batch) {
         if (pending.timedOut) continue;
@@ -237,12 +239,36 @@ export class AccountLedger {
       return null;
     }
     if (events.length === 0) {
-      for (const { pending, outcome } of answers) this.#answer(pending, outcome);
-      this.#markReady(entry);
+      this.#answerWithoutWriting(entry, answers);
       return null;
     }
     entry.busy = true;
     return { entry, events, answers };
+  }
+
+  /**
+   * Nothing is written, so no expected revision vouches for the state: another writer, or an append of ours that was given up and landed late,
+   * may have moved the stream on. Only a look behind its end does: what stands there makes the state be read and the batch decided again.
+   */
+  #answerWithoutWriting(entry: Entry, answers: readonly Answer[]): void {
+    entry.busy = true;
+    this.#options.store.readStream(accountStream(entry.accountId), { fromRevision: entry.revision + 1, maxCount: 1 }).then(
+      (tail) => {
+        entry.busy = false;
+        if (tail.length === 0) for (const { pending, outcome } of answers) this.#answer(pending, outcome);
+        else {
+          entry.loaded = null;
+          entry.queue.unshift(...answers.map(({ pending }) => pending));
+        }
+        this.#markReady(entry);
+      },
+      (error: unknown) => {
+        entry.busy = false;
+        for (const { pending } of answers)
+          this.#fail(pending, new LedgerUnavailableError('the event store did not answer', { cause: error }));
+        this.#markReady(entry);
+      },
+    );
   }
 
   /** Decides and folds one request, adding its events to `events`. */
@@ -276,8 +302,14 @@ export class AccountLedger {
     }
     plans.forEach((plan, index) => {
       const result = results[index];
-      if (result?.status === 'appended') this.#commit(plan, result.revision);
-      else this.#redecide(plan);
+      if (result?.status === 'appended' && !result.replayed) {
+        this.#commit(plan, result.revision);
+        return;
+      }
+      // Found already written: by an earlier try of ours, or by another ledger that ended the same run differently under the same ids.
+      if (result?.status === 'appended')
+        for (const { pending, outcome } of plan.answers) if (pending.timedOut) this.#reportOrphan(pending, outcome);
+      this.#redecide(plan);
     });
   }
 

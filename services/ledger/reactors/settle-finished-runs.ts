@@ -1,7 +1,13 @@
 /** Turns finished runs into settlements and tells the waiting API. Replay-safe: a second settlement changes nothing and is only reported again. */
 import type { Logger } from 'pino';
 import type { BusSubscription, Message, MessageBus } from '../../../events/bus/message-bus.js';
-import { NO_USAGE, RUN_RESULTS_TOPIC, type RunFinished, RunFinishedSchema, type RunSettled } from '../../../events/contract/index.js';
+import {
+  RUN_RESULTS_TOPIC,
+  type RunFinished,
+  RunFinishedSchema,
+  type RunSettled,
+  type TokenUsage,
+} from '../../../events/contract/index.js';
 import type { AccountLedger, CommandOutcome } from '../accounts/account-ledger.js';
 
 export const SETTLING_GROUP = 'ledger-settle-finished-runs';
@@ -48,19 +54,25 @@ function settlementOf(finished: RunFinished) {
   return { type: 'SettleReservation', accountId, runId, outcome, finishReason, usage, errorCode, attempt } as const;
 }
 
+function isSameUsage(left: TokenUsage, right: TokenUsage): boolean {
+  return (
+    left.promptTokens === right.promptTokens && left.cachedTokens === right.cachedTokens && left.completionTokens === right.completionTokens
+  );
+}
+
 /** `null` when the account knows nothing of the run any more: nobody waits for it then. */
 function runSettledOf(finished: RunFinished, { closed, availableNanos, revision }: CommandOutcome): RunSettled | null {
   if (closed === null) return null;
   // What is announced is what the books hold, also when another result of this run had been settled before.
-  const isThisResult = closed.outcome === finished.outcome;
+  const isThisResult = closed.outcome === finished.outcome && isSameUsage(closed.usage, finished.usage);
   return {
     runId: finished.runId,
     accountId: finished.accountId,
     outcome: closed.outcome,
     finishReason: isThisResult ? finished.finishReason : null,
     errorCode: isThisResult ? finished.errorCode : null,
-    attempt: finished.attempt,
-    usage: isThisResult ? closed.usage : NO_USAGE,
+    attempt: isThisResult ? finished.attempt : 0,
+    usage: closed.usage,
     systemFingerprint: finished.systemFingerprint,
     outputs: finished.outputs,
     heldNanos: closed.heldNanos.toString(),

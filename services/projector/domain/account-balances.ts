@@ -1,5 +1,5 @@
-/** Balance of each account: what is available, held, and was ever charged and granted. */
-import type { Posting } from '../../../events/contract/index.js';
+/** Balance of each account: what is available, held, and was ever charged and granted. After a clawback `available` may be negative. */
+import { effectOfPostings } from './posting-effect.js';
 import type { AccountContext, ProjectedEvent } from './projected-event.js';
 
 /** Changes to one account's row; amounts are added to what stands there. */
@@ -22,15 +22,8 @@ export function applyToAccountBalances(changes: AccountBalanceChanges, { event, 
   }
   change.updatedAtMs = occurredAtMs;
   if (event.type === 'CreditGranted') change.grantedNanos += event.amountNanos;
-  if (event.type === 'UsageRecorded') change.chargedNanos += event.chargedNanos;
-  if ('postings' in event) addPostings(change, event.postings);
-}
-
-function addPostings(change: AccountBalanceChange, postings: readonly Posting[]): void {
-  for (const { from, to, amountNanos } of postings) {
-    if (from === 'available') change.availableNanos -= amountNanos;
-    else if (from === 'held') change.heldNanos -= amountNanos;
-    if (to === 'available') change.availableNanos += amountNanos;
-    else if (to === 'held') change.heldNanos += amountNanos;
-  }
+  else if (event.type === 'UsageRecorded') change.chargedNanos += event.chargedNanos;
+  const effect = effectOfPostings(event);
+  change.availableNanos += effect.availableNanos;
+  change.heldNanos += effect.heldNanos;
 }

@@ -17,9 +17,8 @@ export type JournalRow = {
   readonly occurredAtMs: number;
 };
 
-export function applyToJournal(rows: JournalRow[], { event, eventId, revision, account, occurredAtMs }: ProjectedEvent): void {
+export function applyToJournal(rows: JournalRow[], { event, eventId, revision, account, run, occurredAtMs }: ProjectedEvent): void {
   if (!('postings' in event)) return;
-  const runId = 'runId' in event ? event.runId : null;
   for (const [line, posting] of event.postings.entries()) {
     rows.push({
       accountId: account.accountId,
@@ -27,7 +26,7 @@ export function applyToJournal(rows: JournalRow[], { event, eventId, revision, a
       line,
       eventId,
       eventType: event.type,
-      runId,
+      runId: run?.runId ?? null,
       unit: account.unit,
       debitAccount: posting.from,
       creditAccount: posting.to,

@@ -1,5 +1,6 @@
 /** An event on its way into the views: decoded, deduplicated, with what is known of its account. */
 import type { AccountEvent, AccountHolder, Environment } from '../../../events/contract/index.js';
+import type { RequestChange } from './requests.js';
 
 /** What the views know of an account; set by `AccountOpened`. */
 export type AccountContext = {
@@ -17,7 +18,9 @@ export type ProjectedEvent = {
   readonly occurredAtMs: number;
   readonly event: AccountEvent;
   readonly account: AccountContext;
-  /** Model of the run that the event belongs to; `null` for events without a run. */
+  /** The run that the event belongs to, as changed so far; `null` for events without a run. */
+  readonly run: RequestChange | null;
+  /** Model of that run; `null` without one. */
   readonly model: string | null;
 };
 

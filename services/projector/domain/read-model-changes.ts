@@ -4,10 +4,11 @@
  */
 import { type AccountEvent, accountIdOfStream, decodeAccountEvent, type RecordedEvent } from '../../../events/contract/index.js';
 import { type AccountBalanceChanges, applyToAccountBalances } from './account-balances.js';
+import { BrokenBooksError } from './broken-books-error.js';
 import { applyToConsumerBilling, type ConsumerBillingChanges } from './consumer-billing.js';
 import { applyToJournal, type JournalRow } from './journal.js';
 import type { AccountContext, ProjectedEvent } from './projected-event.js';
-import { applyToRequests, type RequestChanges } from './requests.js';
+import { applyToRequests, type RequestChange, type RequestChanges, requestChangeOf } from './requests.js';
 import { applyToTrialBalance, type TrialBalanceChanges } from './trial-balance.js';
 import { applyToUsageQuarters, type UsageQuarterChanges } from './usage-quarters.js';
 
@@ -34,10 +35,11 @@ export function noChanges(): ReadModelChanges {
   };
 }
 
-/** What the fold must know of the past: the accounts that a page touches, and the models of the runs it ends. */
+/** What the fold must know of the past. */
 export type PastContext = {
+  /** The accounts that a page touches and the views know. The fold adds those that it opens, and moves their revisions on. */
   readonly accounts: Map<string, AccountContext>;
-  /** Models of runs that are reserved and not settled. */
+  /** Models of the runs that a page ends and that were reserved on an earlier one, by run. */
   readonly openRuns: Map<string, string>;
 };
 
@@ -56,19 +58,22 @@ export function applyEvent(changes: ReadModelChanges, past: PastContext, recorde
     throw new RevisionGapError(`${recorded.stream} jumps from revision ${known?.revision ?? -1} to ${recorded.revision}`);
   }
   const event = decodeAccountEvent(recorded);
+  if (event.accountId !== accountId) throw new BrokenBooksError(`${recorded.stream} holds an event of ${event.accountId}`);
   const account = known ?? contextOf(accountId, event);
   if (known === undefined) past.accounts.set(accountId, account);
   account.revision = recorded.revision;
+  const run = 'runId' in event ? requestChangeOf(changes.requests, event.runId) : null;
   const projected: ProjectedEvent = {
     eventId: recorded.id,
     revision: recorded.revision,
     occurredAtMs: recorded.metadata.occurredAtMs,
     event,
     account,
-    model: modelOf(event, past),
+    run,
+    model: modelOf(event, run, past),
   };
   applyToAccountBalances(changes.accountBalances, projected);
-  applyToRequests(changes.requests, projected);
+  applyToRequests(projected);
   applyToUsageQuarters(changes.usageQuarters, projected);
   applyToConsumerBilling(changes.consumerBilling, projected);
   applyToJournal(changes.journal, projected);
@@ -83,13 +88,8 @@ function contextOf(accountId: string, event: AccountEvent): AccountContext {
   return { accountId, holder, unit, environment, revision: -1 };
 }
 
-function modelOf(event: AccountEvent, past: PastContext): string | null {
-  if (!('runId' in event)) return null;
-  if (event.type === 'CreditReserved') {
-    past.openRuns.set(event.runId, event.model);
-    return event.model;
-  }
-  const model = past.openRuns.get(event.runId) ?? null;
-  if (event.type === 'ReservationSettled') past.openRuns.delete(event.runId);
-  return model;
+function modelOf(event: AccountEvent, run: RequestChange | null, past: PastContext): string | null {
+  if (event.type === 'CreditReserved') return event.model;
+  if (run === null) return null;
+  return run.reserved?.model ?? past.openRuns.get(run.runId) ?? null;
 }

@@ -2,11 +2,13 @@
 import {
   type CreditReserved,
   type FinishReason,
+  type ReservationSettled,
   type RunOutcome,
   type TokenUsage,
   termsToWire,
   unreachableEvent,
 } from '../../../events/contract/index.js';
+import { BrokenBooksError } from './broken-books-error.js';
 import { consumerIdOf, type ProjectedEvent, projectIdOf } from './projected-event.js';
 
 /** What the reservation tells of a run. */
@@ -45,24 +47,37 @@ export type RequestChange = {
 
 export type RequestChanges = Map<string, RequestChange>;
 
-export function applyToRequests(changes: RequestChanges, projected: ProjectedEvent): void {
-  const { event, eventId, occurredAtMs } = projected;
+/** The entry that a run's events gather in. */
+export function requestChangeOf(changes: RequestChanges, runId: string): RequestChange {
+  let change = changes.get(runId);
+  if (change === undefined) {
+    change = { runId, reserved: null, usage: null, refund: null, settled: null };
+    changes.set(runId, change);
+  }
+  return change;
+}
+
+/** Adds the event to its run's entry. Throws `BrokenBooksError` when a settlement contradicts the run's other facts. */
+export function applyToRequests(projected: ProjectedEvent): void {
+  const { event, eventId, occurredAtMs, run } = projected;
+  if (run === null) return;
   switch (event.type) {
     case 'AccountOpened':
     case 'CreditGranted':
       return;
     case 'CreditReserved':
-      changeOf(changes, event.runId).reserved = reservedPartOf(event, projected);
+      run.reserved = reservedPartOf(event, projected);
       return;
     case 'UsageRecorded':
-      changeOf(changes, event.runId).usage = { usage: event.usage, chargedNanos: event.chargedNanos, eventId };
+      run.usage = { usage: event.usage, chargedNanos: event.chargedNanos, eventId };
       return;
     case 'CreditRefunded':
-      changeOf(changes, event.runId).refund = { refundedNanos: event.refundedNanos, eventId };
+      run.refund = { refundedNanos: event.refundedNanos, eventId };
       return;
     case 'ReservationSettled': {
+      assertSettlement(event, run);
       const { outcome, finishReason, errorCode, attempt } = event;
-      changeOf(changes, event.runId).settled = { outcome, finishReason, errorCode, attempt, settledAtMs: occurredAtMs, eventId };
+      run.settled = { outcome, finishReason, errorCode, attempt, settledAtMs: occurredAtMs, eventId };
       return;
     }
     default:
@@ -70,13 +85,21 @@ export function applyToRequests(changes: RequestChanges, projected: ProjectedEve
   }
 }
 
-function changeOf(changes: RequestChanges, runId: string): RequestChange {
-  let change = changes.get(runId);
-  if (change === undefined) {
-    change = { runId, reserved: null, usage: null, refund: null, settled: null };
-    changes.set(runId, change);
-  }
-  return change;
+/** Charged and refunded make up the hold. Facts of an earlier page are not at hand here; the table's own check covers those. */
+function assertSettlement({ runId, chargedNanos, refundedNanos }: ReservationSettled, { reserved, usage, refund }: RequestChange): void {
+  const isConsistent =
+    (reserved === null || chargedNanos + refundedNanos === reserved.heldNanos) &&
+    (usage === null || usage.chargedNanos === chargedNanos) &&
+    (refund === null || refund.refundedNanos === refundedNanos);
+  if (!isConsistent) throw new BrokenBooksError(`run ${runId} settles at ${chargedNanos} and ${refundedNanos}, unlike its other facts`);
+}
+
+/** Takes the runs that have ended out of `changes`; they will not change any more. */
+export function takeSettled(changes: RequestChanges): RequestChange[] {
+  const settled: RequestChange[] = [];
+  for (const request of changes.values()) if (request.settled !== null) settled.push(request);
+  for (const request of settled) changes.delete(request.runId);
+  return settled;
 }
 
 function reservedPartOf(event: CreditReserved, { account, eventId, occurredAtMs }: ProjectedEvent): ReservedPart {

@@ -1,5 +1,5 @@
 /** The trial balance: what stands on each ledger account. Every posting adds as much on one side as it takes from the other. */
-import type { ProjectedEvent } from './projected-event.js';
+import type { AccountContext, ProjectedEvent } from './projected-event.js';
 
 /** Added to the row of its key. */
 export type TrialBalanceChange = {
@@ -15,18 +15,12 @@ export type TrialBalanceChanges = Map<string, TrialBalanceChange>;
 export function applyToTrialBalance(changes: TrialBalanceChanges, { event, account }: ProjectedEvent): void {
   if (!('postings' in event)) return;
   for (const { from, to, amountNanos } of event.postings) {
-    if (amountNanos <= 0n || from === to) throw new Error(`event ${event.type} of ${account.accountId} has a posting that moves nothing`);
     add(changes, account, from, -amountNanos);
     add(changes, account, to, amountNanos);
   }
 }
 
-function add(
-  changes: TrialBalanceChanges,
-  { unit, environment }: ProjectedEvent['account'],
-  ledgerAccount: string,
-  amountNanos: bigint,
-): void {
+function add(changes: TrialBalanceChanges, { unit, environment }: AccountContext, ledgerAccount: string, amountNanos: bigint): void {
   const key = `${unit} ${environment} ${ledgerAccount}`;
   let change = changes.get(key);
   if (change === undefined) {

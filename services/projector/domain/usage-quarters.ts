@@ -1,9 +1,11 @@
 /**
  * Usage in quarters of an hour, counted when a run settles. Every time zone's day consists of whole quarters, so that days in any zone add
  * up to the range that contains them.
+ *
+ * A run's usage is recorded in the write that settles it, at the same moment, so both count in the quarter of the settlement.
  */
-import type { ProjectedEvent } from './projected-event.js';
-import { consumerIdOf, projectIdOf } from './projected-event.js';
+import { BrokenBooksError } from './broken-books-error.js';
+import { consumerIdOf, type ProjectedEvent, projectIdOf } from './projected-event.js';
 
 export const QUARTER_MS = 15 * 60 * 1_000;
 
@@ -43,8 +45,8 @@ export function applyToUsageQuarters(changes: UsageQuarterChanges, projected: Pr
   }
 }
 
-function changeOf(changes: UsageQuarterChanges, { account, model, occurredAtMs }: ProjectedEvent): UsageQuarterChange {
-  if (model === null) throw new Error('usage belongs to a run, and a run to a model');
+function changeOf(changes: UsageQuarterChanges, { event, account, model, occurredAtMs }: ProjectedEvent): UsageQuarterChange {
+  if (model === null) throw new BrokenBooksError(`${event.type} of ${account.accountId} belongs to no reservation`);
   const projectId = projectIdOf(account);
   const consumerId = consumerIdOf(account) ?? '';
   const quarterStartMs = occurredAtMs - (occurredAtMs % QUARTER_MS);

@@ -50,7 +50,8 @@ create table read_model.requests (
   reserved_event_id uuid not null,
   usage_event_id uuid,
   refund_event_id uuid,
-  settled_event_id uuid
+  settled_event_id uuid,
+  constraint requests_books_close check (charged_nanos + refunded_nanos = held_nanos)  -- while one of them is null, so is this
 );
 create index requests_by_project on read_model.requests (project_id, reserved_at desc);
 create index requests_open on read_model.requests (deadline_at) where status = 'reserved';
@@ -115,7 +116,7 @@ create table read_model.trial_balance (
 -- How far a projection has come in the global order; written in the transaction that writes its rows.
 create table read_model.checkpoints (
   projection text primary key,
-  position text not null,
+  position text collate "C" not null, -- compared as the event store compares it
   events bigint not null,
   updated_at timestamptz not null
 );

@@ -3,45 +3,34 @@ import type { ClientBase, Pool } from 'pg';
 import type { RecordedEvent } from '../../../events/contract/index.js';
 import { applyEvent, noChanges, type ReadModelChanges } from '../domain/read-model-changes.js';
 import { readPast } from './read-past.js';
-import { type ReadModelSchema, writeChanges, writeCheckpoint } from './write-changes.js';
+import { inTransaction } from './transactions.js';
+import { type ReadModelSchema, writePage } from './write-changes.js';
 
 /** Advisory lock between projection (shared) and the moment a rebuild puts its views in place (exclusive). An arbitrary constant. */
 export const READ_MODEL_LOCK = 7_120_417;
 
-/** Applies `events`, in global order, within the caller's transaction. Redelivered ones change nothing. */
+/** Begins a transaction that a rebuild waits for before it swaps; and if a rebuild is swapping, waits for that. */
+export const BEGIN_WITH_READ_MODEL = `begin; select pg_advisory_xact_lock_shared(${READ_MODEL_LOCK})`;
+
+/**
+ * Applies `events`, ordered within each stream, within the caller's transaction. Redelivered ones change nothing. Throws
+ * `RevisionGapError` and `BrokenBooksError`.
+ */
 export async function applyPage(client: ClientBase, schema: ReadModelSchema, events: readonly RecordedEvent[]): Promise<ReadModelChanges> {
-  const past = await readPast(client, schema, events);
   const changes = noChanges();
-  for (const event of events) applyEvent(changes, past, event);
-  await writeChanges(client, schema, changes);
-  const last = events.at(-1);
-  if (last !== undefined) await writeCheckpoint(client, schema, last.position, changes.events);
+  if (events.length === 0) return changes;
+  const past = await readPast(client, schema, events);
+  const knownAccounts = new Set(past.accounts.keys());
+  let position = '';
+  for (const event of events) {
+    applyEvent(changes, past, event);
+    if (event.position > position) position = event.position;
+  }
+  await writePage(client, schema, { changes, knownAccounts, position });
   return changes;
 }
 
 /** The live projection's step. */
-export async function applyLivePage(pool: Pool, events: readonly RecordedEvent[]): Promise<ReadModelChanges> {
-  return inTransaction(pool, async (client) => {
-    await client.query('select pg_advisory_xact_lock_shared($1)', [READ_MODEL_LOCK]);
-    return applyPage(client, 'read_model', events);
-  });
-}
-
-/** Runs `work` in a transaction; a failure rolls back and is thrown on. */
-export async function inTransaction<Result>(pool: Pool, work: (client: ClientBase) => Promise<Result>): Promise<Result> {
-  const client = await pool.connect();
-  let failure: Error | undefined;
-  try {
-    await client.query('begin');
-    const result = await work(client);
-    await client.query('commit');
-    return result;
-  } catch (error) {
-    failure = error as Error;
-    // A connection whose rollback fails too is thrown away by the release below.
-    await client.query('rollback').catch(() => {});
-    throw error;
-  } finally {
-    client.release(failure);
-  }
+export function applyLivePage(pool: Pool, events: readonly RecordedEvent[]): Promise<ReadModelChanges> {
+  return inTransaction(pool, (client) => applyPage(client, 'read_model', events), BEGIN_WITH_READ_MODEL);
 }

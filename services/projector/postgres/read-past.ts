@@ -21,7 +21,10 @@ type AccountRow = {
   revision: string;
 };
 
-/** Locks the accounts' rows, so that two projectors of one account cannot both believe an event to be new. */
+/**
+ * Locks the accounts' rows, so that two projectors of one account cannot both believe an event to be new. The runs are read by a second
+ * statement, because its snapshot must be younger than the locks.
+ */
 export async function readPast(client: ClientBase, schema: ReadModelSchema, events: readonly RecordedEvent[]): Promise<PastContext> {
   const accountIds = [...new Set(events.map((event) => accountIdOfStream(event.stream)).filter((id) => id !== null))].sort();
   const { rows } = await client.query<AccountRow>({
@@ -30,7 +33,13 @@ export async function readPast(client: ClientBase, schema: ReadModelSchema, even
            from ${schema}.account_balances where account_id = any($1::text[]) order by account_id for update`,
     values: [accountIds],
   });
-  return { accounts: new Map(rows.map((row) => [row.account_id, accountOf(row)])), openRuns: await readOpenRuns(client, schema, events) };
+  const accounts = new Map(rows.map((row) => [row.account_id, accountOf(row)]));
+  return { accounts, openRuns: await readOpenRuns(client, schema, newEvents(events, accounts)) };
+}
+
+/** A reservation that is delivered again is none of this page's: its run is on an earlier one. */
+function newEvents(events: readonly RecordedEvent[], accounts: ReadonlyMap<string, AccountContext>): readonly RecordedEvent[] {
+  return events.filter(({ stream, revision }) => revision > (accounts.get(accountIdOfStream(stream) ?? '')?.revision ?? -1));
 }
 
 function accountOf(row: AccountRow): AccountContext {

@@ -14,12 +14,14 @@ export type HistoryOptions = {
   readonly stepMs?: number;
   /** Runs at the end of each account that stay reserved. */
   readonly openRuns?: number;
+  /** How many later runs are reserved before one ends; 0 by default. */
+  readonly overlap?: number;
 };
 
 /** One stream's share of a history. */
 export type StreamHistory = { readonly stream: string; readonly events: readonly NewEvent[] };
 
-/** Every second account is a consumer of the project before it. Runs complete, fail and are cancelled in turn. */
+/** Every second account is a consumer of the project before it. Runs complete, fail, are cancelled and expire in turn. */
 export function makeStreamHistories(options: HistoryOptions): StreamHistory[] {
   return Array.from({ length: options.accounts }, (_, n) => makeStreamHistory(n, options));
 }
@@ -55,46 +57,73 @@ function makeStreamHistory(n: number, options: HistoryOptions): StreamHistory {
     { type: 'GrantCredit', accountId, grantId: idOf('grt', n), opening, kind: 'top_up', amountNanos: 1_000_000n * USD, reason: 'test' },
     startMs,
   );
-  const endings = ['completed', 'completed', 'failed', 'cancelled'] as const;
-  for (let run = 0; run < options.runsPerAccount; run += 1) {
-    const nowMs = startMs + run * (options.stepMs ?? 1_000);
-    const runId = idOf('run', n * 1_000_000 + run);
-    const model = `model-${run % 3}`;
-    history.apply(
-      {
-        type: 'ReserveCredit',
-        accountId,
-        runId,
-        opening,
-        keyId: idOf('key', n),
-        model,
-        priceVersion: 'test',
-        terms: PER_RUN,
-        promptTokensMax: 100,
-        outputTokensMax: 6_000,
-        outputTokensExplicit: false,
-        cancelPolicy: 'charge_generated',
-        deadlineMs: nowMs + 60_000,
-      },
-      nowMs,
-    );
-    if (run >= options.runsPerAccount - (options.openRuns ?? 0)) continue;
-    const outcome = endings[run % endings.length] ?? 'completed';
-    history.apply(
-      {
-        type: 'SettleReservation',
-        accountId,
-        runId,
-        outcome,
-        finishReason: outcome === 'completed' ? 'stop' : null,
-        usage: { promptTokens: 50, cachedTokens: run % 7, completionTokens: 10 + (run % 100) * 55 },
-        errorCode: outcome === 'failed' ? 'engine_crashed' : null,
-        attempt: 1,
-      },
-      nowMs + 500,
-    );
+  const runs = { history, accountId, opening, keyId: idOf('key', n), startMs, stepMs: options.stepMs ?? 1_000 };
+  const runIdOf = (run: number) => idOf('run', n * 1_000_000 + run);
+  const overlap = options.overlap ?? 0;
+  const endedRuns = options.runsPerAccount - (options.openRuns ?? 0);
+  for (let run = 0; run < options.runsPerAccount + overlap; run += 1) {
+    if (run < options.runsPerAccount) reserve(runs, run, runIdOf(run));
+    const ending = run - overlap;
+    if (ending >= 0 && ending < endedRuns) end(runs, ending, runIdOf(ending));
   }
   return { stream: accountStream(accountId), events: history.events };
+}
+
+type Runs = {
+  readonly history: History;
+  readonly accountId: string;
+  readonly opening: AccountOpening;
+  readonly keyId: string;
+  readonly startMs: number;
+  readonly stepMs: number;
+};
+
+const RUN_TIMEOUT_MS = 60_000;
+
+function reserve({ history, accountId, opening, keyId, startMs, stepMs }: Runs, run: number, runId: string): void {
+  const nowMs = startMs + run * stepMs;
+  history.apply(
+    {
+      type: 'ReserveCredit',
+      accountId,
+      runId,
+      opening,
+      keyId,
+      model: `model-${run % 3}`,
+      priceVersion: 'test',
+      terms: PER_RUN,
+      promptTokensMax: 100,
+      outputTokensMax: 6_000,
+      outputTokensExplicit: false,
+      cancelPolicy: 'charge_generated',
+      deadlineMs: nowMs + RUN_TIMEOUT_MS,
+    },
+    nowMs,
+  );
+}
+
+const ENDINGS = ['completed', 'completed', 'failed', 'cancelled', 'expired'] as const;
+
+function end({ history, accountId, startMs, stepMs }: Runs, run: number, runId: string): void {
+  const nowMs = startMs + run * stepMs;
+  const outcome = ENDINGS[run % ENDINGS.length] ?? 'completed';
+  if (outcome === 'expired') {
+    history.apply({ type: 'ExpireReservation', accountId, runId, graceMs: 0 }, nowMs + RUN_TIMEOUT_MS);
+    return;
+  }
+  history.apply(
+    {
+      type: 'SettleReservation',
+      accountId,
+      runId,
+      outcome,
+      finishReason: outcome === 'completed' ? 'stop' : null,
+      usage: { promptTokens: 50, cachedTokens: run % 7, completionTokens: 10 + (run % 100) * 55 },
+      errorCode: outcome === 'failed' ? 'engine_crashed' : null,
+      attempt: 1,
+    },
+    nowMs + 500,
+  );
 }
 
 class History {

@@ -1,8 +1,8 @@
 /** Counting and sums with small numbers: the only mathematics that fits into so small a model. */
 import type { Random } from '../random.js';
 
-const COUNT_MAX = 20;
-const TERM_MAX = 10;
+const COUNT_MAX = 12;
+const TERM_MAX = 6;
 const FACTOR_MAX = 5;
 
 function sequence(from: number, to: number): string {
@@ -45,4 +45,3 @@ export function arithmeticRound(random: Random): readonly [question: string, ans
   const [question, answer] = random.chance(0.4) ? countingQuestion(random) : sumQuestion(random);
   return [question, `${answer}.`];
 }
-

@@ -71,7 +71,9 @@ export class DialogueSource {
       bindings.set('subject', { key: subjectAsAsked(fact, random), value: fact.subject });
       return round(random.pick(FACT_QUESTIONS), factAnswer(fact, random));
     }
-    return random.pick(this.#weightedGroups).rounds.flatMap(({ questions, answers }) => round(random.pick(questions), random.pick(answers)));
+    return random
+      .pick(this.#weightedGroups)
+      .rounds.flatMap(({ questions, answers }) => round(random.pick(questions), random.pick(answers)));
   }
 }
 

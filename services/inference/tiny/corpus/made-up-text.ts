@@ -5,10 +5,70 @@
 import type { Random } from '../random.js';
 import type { SlotEntry } from './template.js';
 
-const ONSETS = ['b', 'br', 'c', 'ch', 'cl', 'd', 'dr', 'f', 'fl', 'g', 'gr', 'h', 'j', 'k', 'l', 'm', 'n', 'p', 'pl', 'qu', 'r', 's', 'st', 'sh', 't', 'tr', 'th', 'v', 'w', 'x', 'z', ''];
+const ONSETS = [
+  'b',
+  'br',
+  'c',
+  'ch',
+  'cl',
+  'd',
+  'dr',
+  'f',
+  'fl',
+  'g',
+  'gr',
+  'h',
+  'j',
+  'k',
+  'l',
+  'm',
+  'n',
+  'p',
+  'pl',
+  'qu',
+  'r',
+  's',
+  'st',
+  'sh',
+  't',
+  'tr',
+  'th',
+  'v',
+  'w',
+  'x',
+  'z',
+  '',
+];
 const VOWELS = ['a', 'e', 'i', 'o', 'u', 'ai', 'ea', 'io', 'ou', 'y'];
 const CODAS = ['', '', '', 'n', 'r', 's', 't', 'l', 'm', 'ck', 'nd', 'st', 'x', 'ng', 'tion', 'ism', 'ics', 'ing', 'er'];
-const SIGNS = ['.', ',', '!', '?', ' -', ' =', ';', ':', ' {', ' }', '()', ' #', ' @', ' &', ' $5', ' 42', ' 100', ' 2026', ' …', ' é', ' 你好', ' привет', ' 🙂', '\n', '\n\n', ' "x"'];
+const SIGNS = [
+  '.',
+  ',',
+  '!',
+  '?',
+  ' -',
+  ' =',
+  ';',
+  ':',
+  ' {',
+  ' }',
+  '()',
+  ' #',
+  ' @',
+  ' &',
+  ' $5',
+  ' 42',
+  ' 100',
+  ' 2026',
+  ' …',
+  ' é',
+  ' 你好',
+  ' привет',
+  ' 🙂',
+  '\n',
+  '\n\n',
+  ' "x"',
+];
 const SYLLABLES_MAX = 3;
 /** The text of a user who pastes a page is cut to this, since the windows are not longer. */
 const JUMBLE_WORDS_MAX = 80;
@@ -38,6 +98,5 @@ export function madeUpSlots(words: readonly string[]): Map<string, (random: Rand
   return new Map([
     ['noise', (random: Random) => same(jumble(random))],
     ['unknown', (random: Random) => same(phrase(random, 2, madeUpWord))],
-    ['echo', (random: Random) => same(phrase(random, 2, (source) => source.pick(words)))],
   ]);
 }

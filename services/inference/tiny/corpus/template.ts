@@ -49,13 +49,7 @@ function expandUntil(template: string, start: number, random: Random): { text: s
   return { text: random.pick(alternatives), end: at };
 }
 
-function boundEntry(
-  list: string,
-  slot: string,
-  sources: ReadonlyMap<string, SlotSource>,
-  bindings: Bindings,
-  random: Random,
-): SlotEntry {
+function boundEntry(list: string, slot: string, sources: ReadonlyMap<string, SlotSource>, bindings: Bindings, random: Random): SlotEntry {
   const bound = bindings.get(slot);
   if (bound !== undefined) return bound;
   const source = sources.get(list);

@@ -74,26 +74,30 @@ function writeValue(sink: ByteSink, entry: GgufValue): void {
   switch (entry.type) {
     case 'u32':
       sink.u32(VALUE_TYPE.u32);
-      return sink.u32(entry.value);
+      sink.u32(entry.value);
+      break;
     case 'f32':
       sink.u32(VALUE_TYPE.f32);
-      return sink.f32(entry.value);
+      sink.f32(entry.value);
+      break;
     case 'bool':
       sink.u32(VALUE_TYPE.bool);
-      return sink.u8(entry.value ? 1 : 0);
+      sink.u8(entry.value ? 1 : 0);
+      break;
     case 'string':
       sink.u32(VALUE_TYPE.string);
-      return sink.string(entry.value);
+      sink.string(entry.value);
+      break;
     case 'i32[]':
       sink.arrayHead(VALUE_TYPE.i32, entry.value.length);
       for (const element of entry.value) sink.i32(element);
-      return;
+      break;
     case 'string[]':
       sink.arrayHead(VALUE_TYPE.string, entry.value.length);
       for (const element of entry.value) sink.string(element);
-      return;
+      break;
     default:
-      return unreachable(entry);
+      unreachable(entry);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * How conversations become tokens: the ChatML form, `<|im_start|>role⏎text<|im_end|>⏎`, because every llama.cpp tool knows it without
- * being told. The control tokens cannot be written by a user: they have no spelling in bytes.
+ * being told. Control tokens have no spelling in bytes: a user cannot write one, as long as an engine reads the user's text without them.
  */
 import type { Turn } from '../corpus/dialogue-source.js';
 import type { Tokenizer, Vocabulary } from './byte-pair-encoding.js';

@@ -5,7 +5,12 @@ import { BLOCK_COLUMNS, type Matrix, type MatrixKernel, type Window, windowOf } 
 /** Rows handled together: later rows of the window are not multiplied for earlier ones, which halves the work. */
 const ROW_BLOCK = 64;
 
-export type AttentionExtents = { readonly windows: number; readonly windowLength: number; readonly heads: number; readonly headWidth: number };
+export type AttentionExtents = {
+  readonly windows: number;
+  readonly windowLength: number;
+  readonly heads: number;
+  readonly headWidth: number;
+};
 
 /** Scratch shared by all layers; one `Attention` serves one batch shape. */
 export class Attention {
@@ -34,7 +39,14 @@ export class Attention {
   }
 
   /** `mixed += softmax(queries · keysᵀ / √width) · values`; `mixed` must hold zeros. A row sees the rows from `visibleFrom` to itself. */
-  forward(operands: { visibleFrom: Int32Array; queries: Matrix; keys: Matrix; values: Matrix; mixed: Matrix; probabilities: readonly Matrix[] }): void {
+  forward(operands: {
+    visibleFrom: Int32Array;
+    queries: Matrix;
+    keys: Matrix;
+    values: Matrix;
+    mixed: Matrix;
+    probabilities: readonly Matrix[];
+  }): void {
     const { windowLength: length, headWidth } = this.#extents;
     this.#eachHead((firstRow, firstColumn, index) => {
       const at = (matrix: Matrix, row: number): Window => windowOf(matrix, firstRow + row, firstColumn);
@@ -91,7 +103,8 @@ export class Attention {
     const transposed = this.#transposedScores;
     for (let row = 0; row < length; row++) {
       const end = row - (row % ROW_BLOCK) + ROW_BLOCK;
-      for (let column = 0; column < end; column++) transposed.values[column * length + row] = scores.values[row * length + column] as number;
+      for (let column = 0; column < end; column++)
+        transposed.values[column * length + row] = scores.values[row * length + column] as number;
     }
     for (let row = 0; row < length; row += ROW_BLOCK) {
       const from: Window = { address: right.address + row * right.strideBytes, strideBytes: right.strideBytes };

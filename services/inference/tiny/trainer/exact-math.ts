@@ -3,8 +3,7 @@
  * platforms, and one bit is enough for a rebuilt model file to differ; IEEE 754 fixes the four basic operations and the square root.
  */
 
-const LN2 = 0.6931471805599453;
-const LOG2_E = 1.4426950408889634;
+const { LN2, LOG2E } = Math;
 /** Below this exponent the result is zero for a 32-bit weight. */
 const EXPONENT_MIN = -125;
 const EXPONENT_MAX = 127;
@@ -12,7 +11,7 @@ const POWERS_OF_TWO = Float64Array.from({ length: EXPONENT_MAX - EXPONENT_MIN + 
 
 /** e to the x with a relative error below 1e-8; zero below about -86, clamped above about 88. */
 export function exponential(x: number): number {
-  const exponent = Math.min(EXPONENT_MAX, Math.floor(x * LOG2_E + 0.5));
+  const exponent = Math.min(EXPONENT_MAX, Math.floor(x * LOG2E + 0.5));
   if (exponent < EXPONENT_MIN) return 0;
   const r = x - exponent * LN2;
   // Taylor series: |r| is at most ln 2 / 2, so the first term left out is below 6e-9.

@@ -53,7 +53,14 @@ export function gateForward(output: Matrix, gate: Matrix, up: Matrix, count: num
 }
 
 /** Overwrites the gradients of gate and up, given that of the output. */
-export function gateBackward(parts: { outputGradient: Matrix; gate: Matrix; up: Matrix; gateGradient: Matrix; upGradient: Matrix; count: number }): void {
+export function gateBackward(parts: {
+  outputGradient: Matrix;
+  gate: Matrix;
+  up: Matrix;
+  gateGradient: Matrix;
+  upGradient: Matrix;
+  count: number;
+}): void {
   const { outputGradient, gate, up, gateGradient, upGradient, count } = parts;
   for (let i = 0; i < count; i++) {
     const x = gate.values[i] as number;

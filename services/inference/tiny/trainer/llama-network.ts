@@ -6,6 +6,7 @@
 import type { Random } from '../random.js';
 import { Attention } from './attention.js';
 import { exponential } from './exact-math.js';
+import { type LayerActivations, layerActivations } from './layer-activations.js';
 import { gateBackward, gateForward, normalize, normalizeGradient } from './layer-parts.js';
 import { BLOCK_ROWS, type Matrix, MatrixKernel } from './matrix-kernel.js';
 import type { NetworkShape } from './network-shape.js';
@@ -27,24 +28,6 @@ type Layer = {
   readonly up: Weight;
   readonly down: Weight;
   readonly kept: LayerActivations;
-};
-
-/** What the gradient needs of a layer's forward pass. */
-type LayerActivations = {
-  readonly input: Matrix;
-  readonly attentionNormed: Matrix;
-  readonly attentionInverses: Float32Array;
-  readonly queries: Matrix;
-  readonly keys: Matrix;
-  readonly values: Matrix;
-  readonly probabilities: readonly Matrix[];
-  readonly mixed: Matrix;
-  readonly middle: Matrix;
-  readonly feedForwardNormed: Matrix;
-  readonly feedForwardInverses: Float32Array;
-  readonly gated: Matrix;
-  readonly raised: Matrix;
-  readonly activated: Matrix;
 };
 
 export class LlamaNetwork {
@@ -98,22 +81,7 @@ export class LlamaNetwork {
       gate: named(`blk.${layer}.ffn_gate`),
       up: named(`blk.${layer}.ffn_up`),
       down: named(`blk.${layer}.ffn_down`),
-      kept: {
-        input: narrow(),
-        attentionNormed: narrow(),
-        attentionInverses: new Float32Array(rows),
-        queries: narrow(),
-        keys: narrow(),
-        values: narrow(),
-        probabilities: this.#attention.probabilities(),
-        mixed: narrow(),
-        middle: narrow(),
-        feedForwardNormed: narrow(),
-        feedForwardInverses: new Float32Array(rows),
-        gated: wide(),
-        raised: wide(),
-        activated: wide(),
-      },
+      kept: layerActivations(kernel, this.#attention, rows, shape),
     }));
     this.#final = narrow();
     this.#finalNormed = narrow();

@@ -1,7 +1,8 @@
 /**
- * Matrix multiplication for the trainer, as a WebAssembly SIMD kernel assembled here. V8 has no vector arithmetic for typed arrays:
- * the same loops in plain JavaScript run at a tenth of the speed, which would make the rebuild an hour. WebAssembly's vector
- * arithmetic is exactly specified (no fused multiply-add, no reordering), so the result is the same to the last bit on every machine.
+ * Matrix multiplication for the trainer, as a WebAssembly SIMD kernel assembled here. V8 has no vector arithmetic for typed arrays: the
+ * plain loops measured 0.3 GFLOP/s where this kernel measured 9.3, side by side on one busy core, and would turn a rebuild of minutes into
+ * hours. WebAssembly's vector arithmetic is exactly specified (no fused multiply-add, no reordering), so the result is the same to the
+ * last bit on every machine.
  */
 import {
   add,
@@ -111,7 +112,9 @@ export class MatrixKernel {
 }
 
 /** Parameters of the kernel, then its locals, in the order WebAssembly numbers them. */
-const [LEFT, RIGHT, RESULT, ROWS, COLUMNS, DEPTH, LEFT_STRIDE, RIGHT_STRIDE, RESULT_STRIDE, PANEL] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] as const;
+const [LEFT, RIGHT, RESULT, ROWS, COLUMNS, DEPTH, LEFT_STRIDE, RIGHT_STRIDE, RESULT_STRIDE, PANEL] = [
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
+] as const;
 const PARAMETER_COUNT = 10;
 const [DEPTH_LEFT, ROWS_LEFT, SOURCE, PACKED] = [10, 11, 12, 13] as const;
 const LEFT_ROW = 14;

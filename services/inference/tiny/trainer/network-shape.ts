@@ -8,7 +8,7 @@ export type NetworkShape = {
   readonly feedForwardWidth: number;
   /** Added to the mean square before the root in each normalisation. */
   readonly normEpsilon: number;
-  /** Base of the rotary position frequencies, whose fourth root of a fourth root must be exact enough: see `rotary-positions.ts`. */
+  /** Base of the rotary position frequencies. */
   readonly rotaryBase: number;
 };
 

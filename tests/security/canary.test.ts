@@ -1,0 +1,119 @@
+/**
+ * Canaries: keys, e-mail addresses, names and prompts that are used in a busy run, refusals and a database crash included, and must not turn up
+ * where they do not belong: logs, events, views, snapshots, metrics. The log is at its most talkative.
+ */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { waitFor } from '../../platform/testing/wait-for.js';
+import { createEmbeddedDeployment, type EmbeddedDeployment } from '../support/embedded-deployment.js';
+import { createFareboxClient, type FareboxClient } from '../support/farebox-client.js';
+import { signalTree } from '../support/process-tree.js';
+
+const PROMPT = 'canary-prompt-7f3a91';
+const EMAIL = 'canary-consumer-4be2@example.com';
+const NAME = 'Canary Name Kx81';
+const WRONG_KEY = 'fb_live_canary_wrong_key_55d0';
+const STOP = 'canary-stop-91aa';
+const BAD_EMAIL = 'canary-no-address-at-all';
+const WORDS_IN_REQUESTS = [PROMPT, EMAIL, NAME, WRONG_KEY, STOP, BAD_EMAIL];
+
+let deployment: EmbeddedDeployment;
+let client: FareboxClient;
+let secrets: readonly string[];
+beforeAll(async () => {
+  deployment = await createEmbeddedDeployment({ environment: { LOG_LEVEL: 'trace' } });
+  await deployment.start();
+  client = createFareboxClient(deployment);
+  secrets = await sing();
+}, 120_000);
+afterAll(async () => {
+  client?.close();
+  await deployment?.dispose();
+}, 120_000);
+
+/** Uses every canary in every way. Returns the keys that were handed out. */
+async function sing(): Promise<readonly string[]> {
+  const { key } = await client.signUp(NAME);
+  const { body: second } = await client.call('/v1/keys', { key, json: { name: NAME } });
+  const messages = [
+    { role: 'system', content: PROMPT },
+    { role: 'user', content: `${PROMPT} ${EMAIL}` },
+  ];
+  const consumer: [string, string][] = [
+    ['X-Consumer-Email', EMAIL],
+    ['X-Consumer-Name', NAME],
+  ];
+  for (const stream of [false, true]) {
+    await client.chat(key, { messages, stream, user: EMAIL, stop: [STOP] });
+    await client.chat(key, { messages, stream, user: EMAIL }, [...consumer, ['Idempotency-Key', `canary-${stream}`]]);
+    await client.chat(key, { messages, stream, temperature: 1 }, [...consumer, ['Idempotency-Key', `canary-${stream}`]]);
+  }
+  await client.chat(WRONG_KEY, { messages });
+  await client.chat(key, { messages: PROMPT });
+  await client.chat(key, { messages, temperature: PROMPT });
+  await client.chat(key, { messages, model: 'no-such-model' });
+  await client.chat(key, { messages }, [['X-Consumer-Email', BAD_EMAIL]]);
+  await client.chat(key, { messages }, [...consumer, ...consumer]);
+  await client.call('/v1/chat/completions', { key, raw: `{"${PROMPT}`, headers: [['Content-Type', 'application/json']] });
+  await client.call(`/v1/requests/${PROMPT}`, { key });
+  await client.call(`/v1/${PROMPT}?key=${key}&email=${EMAIL}`, { key });
+  await client.call('/v1/usage?timezone=canary', { key: second.key });
+  await client.call(`/v1/keys/${second.id}`, { key, method: 'DELETE' });
+  await client.chat(second.key, { messages });
+  await duringCrash(key, messages);
+  return [key, second.key, deployment.welcome.demoKey, deployment.adminKey];
+}
+
+/** The log says most when the database dies under the requests. */
+async function duringCrash(key: string, messages: unknown): Promise<void> {
+  const pid = deployment.postmasterPid;
+  expect(pid).not.toBeNull();
+  const calls = Array.from({ length: 20 }, (_, index) => client.chat(key, { messages }, [['X-Consumer-Email', `${index}-${EMAIL}`]]));
+  signalTree(pid ?? 0, 'SIGKILL');
+  await Promise.all(calls);
+  await waitFor(async () => (await client.chat(key, { messages })).status === 200, { describe: 'the database to come back' });
+}
+
+describe('canaries', () => {
+  test('were really sung: the log and the books know of the requests', async () => {
+    expect(deployment.log).toContain('postgres');
+    expect(await client.metric('farebox_http_requests_total')).toBeGreaterThan(20);
+  });
+
+  test('do not turn up in the log, nor in what is printed beyond the welcome', () => {
+    const printed = deployment.printed.replace(deployment.welcome.demoKey, '').replace(deployment.welcome.demoKey, '');
+    expect(intruders(deployment.log + printed, [...secrets, ...WORDS_IN_REQUESTS])).toEqual([]);
+  });
+
+  test('do not turn up in events, views or snapshots', async () => {
+    const books = await deployment.openBooks();
+    try {
+      const dump = await books.dump(['event_store', 'read_model', 'ledger']);
+      expect(dump).toContain('CreditReserved');
+      expect(intruders(dump, [...secrets, ...WORDS_IN_REQUESTS])).toEqual([]);
+      // The directory knows who people are, and the digests of keys; no secret.
+      expect(intruders(await books.dump(['api']), secrets)).toEqual([]);
+    } finally {
+      await books.close();
+    }
+  });
+
+  test('do not turn up in metrics, health or the OpenAPI document', async () => {
+    for (const path of ['/metrics', '/healthz', '/readyz', '/openapi.json', '/docs']) {
+      const { text } = await client.call(path);
+      expect([path, intruders(text, [...secrets, ...WORDS_IN_REQUESTS])]).toEqual([path, []]);
+    }
+  });
+
+  test('the files that keep secrets can be read by their owner alone', () => {
+    expect(statSync(join(deployment.dataDirectory, 'demo-key')).mode & 0o077).toBe(0);
+    expect(statSync(join(deployment.dataDirectory, 'postgres')).mode & 0o077).toBe(0);
+  });
+});
+
+/** The lines of `text` that contain one of `words`. Keys count from their random part on: the prefix is public, and so is a short hint. */
+function intruders(text: string, words: readonly string[]): readonly string[] {
+  const lines = text.split('\n');
+  return words.flatMap((word) => lines.filter((line) => line.includes(word) || line.includes(word.slice(-24))));
+}
