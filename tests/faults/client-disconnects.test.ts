@@ -13,16 +13,21 @@ import { type Leaving, leave, leaveAfterReceiving, leaveAfterSending, opened, ra
 import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.js';
 
 const PATH = '/v1/chat/completions';
-/** Long enough for an answer of many chunks. */
-const PROMPT = 'The quick brown fox jumps over the lazy dog. '.repeat(400);
 const OFFSETS = 24;
 const CONCURRENT_MAX = 40;
 const LEAVINGS: readonly Leaving[] = ['fin', 'rst'];
 
-/** What each policy says of a run whose client left. */
-const POLICIES = ['charge_generated', 'refund_all'] as const;
+/** The echo engine answers at once, whatever the length, so its answer is long; the model takes its time and is cancelled half way. */
+const PROMPTS = { echo: 'The quick brown fox jumps over the lazy dog. '.repeat(400), tiny: 'Tell me a long story about a dragon.' };
+const SCENES = [
+  { engine: 'echo', policy: 'charge_generated' },
+  { engine: 'echo', policy: 'refund_all' },
+  { engine: 'tiny', policy: 'charge_generated' },
+  { engine: 'tiny', policy: 'refund_all' },
+] as const;
 
-describe.each(POLICIES)('a client that vanishes, under the policy %s', (policy) => {
+describe.each(SCENES)('a client that vanishes, with the engine $engine and the policy $policy', ({ engine, policy }) => {
+  const prompt = PROMPTS[engine];
   let files: TemporaryDirectory;
   let deployment: EmbeddedDeployment;
   let client: FareboxClient;
@@ -36,7 +41,7 @@ describe.each(POLICIES)('a client that vanishes, under the policy %s', (policy) 
       offer.policies.cancelled_run = policy;
       offer.starter_credit.project = '1000';
     });
-    deployment = await createEmbeddedDeployment({ preset });
+    deployment = await createEmbeddedDeployment({ preset, environment: { FAREBOX_ENGINE: engine } });
     await deployment.start();
     client = createFareboxClient(deployment);
     project = await client.signUp('Leaver');
@@ -53,7 +58,7 @@ describe.each(POLICIES)('a client that vanishes, under the policy %s', (policy) 
     rawRequest(deployment.baseUrl, {
       path: PATH,
       key: project.key,
-      json: { model: 'farebox-tiny', messages: [{ role: 'user', content: PROMPT }], max_tokens: 1_000, stream },
+      json: { model: 'farebox-tiny', messages: [{ role: 'user', content: prompt }], max_tokens: 1_000, stream },
       headers,
     });
 
@@ -107,7 +112,7 @@ describe.each(POLICIES)('a client that vanishes, under the policy %s', (policy) 
 
   test.each([false, true])('while reading, after any number of bytes (stream: %s)', async (stream) => {
     const whole = request(stream);
-    const length = (await client.chat(project.key, { messages: [{ role: 'user', content: PROMPT }], max_tokens: 1_000, stream })).text
+    const length = (await client.chat(project.key, { messages: [{ role: 'user', content: prompt }], max_tokens: 1_000, stream })).text
       .length;
     const cuts = Array.from({ length: OFFSETS }, (_, index) => 1 + Math.floor((index * length) / OFFSETS));
     for (const how of LEAVINGS) await Promise.all(cuts.map((bytes) => leaveAfterReceiving(whole, bytes, how)));
@@ -121,7 +126,7 @@ describe.each(POLICIES)('a client that vanishes, under the policy %s', (policy) 
       keys.map((key, index) => leaveAfterReceiving(request(index % 2 === 0, [['Idempotency-Key', key]]), 1 + index * 100, 'rst')),
     );
     const again = async (key: string, index: number) => {
-      const body = { model: 'farebox-tiny', messages: [{ role: 'user', content: PROMPT }], max_tokens: 1_000, stream: index % 2 === 0 };
+      const body = { model: 'farebox-tiny', messages: [{ role: 'user', content: prompt }], max_tokens: 1_000, stream: index % 2 === 0 };
       const answered = async () => {
         const answer = await client.call(PATH, { key: project.key, json: body, headers: [['Idempotency-Key', key]] });
         return answer.status === 200 ? answer : null;
@@ -137,5 +142,16 @@ describe.each(POLICIES)('a client that vanishes, under the policy %s', (policy) 
       `select count(*)::text as keys from api.idempotency_keys where key like 'left-%' and state = 'completed'`,
     );
     expect(rows[0]?.keys).toBe(String(OFFSETS));
+  });
+
+  test('a model’s run is cut short, and costs what the policy says', async () => {
+    const { rows } = await books.pool.query<{ cancelled: number; charged: number; uncharged: number }>(
+      `select count(*)::int as cancelled, count(*) filter (where charged_nanos > 0)::int as charged,
+        count(*) filter (where completion_tokens > 0 and charged_nanos = 0)::int as uncharged
+      from read_model.requests where status = 'cancelled'`,
+    );
+    const { cancelled = 0, charged = 0, uncharged = 0 } = rows[0] ?? {};
+    if (engine === 'tiny') expect(cancelled).toBeGreaterThan(0);
+    expect(policy === 'refund_all' ? charged : uncharged).toBe(0);
   });
 });
