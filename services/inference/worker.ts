@@ -86,11 +86,15 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     onError,
   });
   loop.sweepDeadlines();
+  let stopping: Promise<void> | null = null;
   return {
     get runsInFlight() {
       return loop.runsInFlight;
     },
-    stop: (drainMs) => loop.stop([requests, control], drainMs),
+    stop(drainMs) {
+      stopping ??= loop.stop([requests, control], drainMs);
+      return stopping;
+    },
   };
 }
 

@@ -5,10 +5,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type CrashScene, createCrashScene } from '../support/crash-scene.js';
 
+/** The end of a run is one append of three events: its first and its last stand for all. */
 const EVERY_POINT = [
   'store.append.CreditReserved',
   'store.append.UsageRecorded',
-  'store.append.CreditRefunded',
   'store.append.ReservationSettled',
   'bus.publish.RunRequested',
   'bus.publish.RunOutput',

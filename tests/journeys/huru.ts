@@ -1,8 +1,9 @@
 /** The requests that Huru's document prints, sent to a Farebox that serves Huru's offer: credits, consumers who pay for themselves, metadata events. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { CreateDeployment, Deployment } from '../support/deployment.js';
-import { createFareboxClient, eventsOf, type FareboxClient } from '../support/farebox-client.js';
+import { createFareboxClient, type FareboxClient } from '../support/farebox-client.js';
 import { pasted } from '../support/shell.js';
+import { eventsOf } from '../support/stream-events.js';
 
 const MODEL = 'huru/chat-1';
 const STARTER_CREDITS = 10;

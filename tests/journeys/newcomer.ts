@@ -4,11 +4,12 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
-import { parseAmount } from '../../events/contract/index.js';
 import { waitFor } from '../../platform/testing/wait-for.js';
+import { nanos, sumOf } from '../support/amounts.js';
 import type { CreateDeployment, Deployment } from '../support/deployment.js';
-import { createFareboxClient, eventsOf, type FareboxClient } from '../support/farebox-client.js';
+import { createFareboxClient, type FareboxClient } from '../support/farebox-client.js';
 import { pasted } from '../support/shell.js';
+import { textOf, usageOf } from '../support/stream-events.js';
 
 /** Sold by the run at 0.001 USD, so that a consumer's starter credit of 0.10 USD is exactly a hundred runs. */
 const PER_RUN_MODEL = 'phi-3.5-mini';
@@ -158,7 +159,7 @@ export function describeNewcomerJourney(wiring: string, create: CreateDeployment
       const books = await deployment.openBooks();
       try {
         const { project_id } = (await client.call('/v1/balance', { key })).body;
-        expect(parseAmount(String(first?.totals['charged']))).toBe(await books.chargedNanos(project_id));
+        expect(nanos(String(first?.totals['charged']))).toBe(await books.chargedNanos(project_id));
       } finally {
         await books.close();
       }
@@ -279,34 +280,6 @@ export function describeNewcomerJourney(wiring: string, create: CreateDeployment
   });
 }
 
-function nanos(amount: string): bigint {
-  const parsed = parseAmount(amount);
-  if (parsed === null) throw new Error(`${amount} is no amount`);
-  return parsed;
-}
-
-/** The numbers of `rows`, added up column by column. */
-function sumOf(rows: readonly Record<string, number | string>[]): Record<string, number | string> {
-  const sums: Record<string, number> = {};
-  let chargedNanos = 0n;
-  for (const row of rows) {
-    for (const [name, value] of Object.entries(row)) if (typeof value === 'number') sums[name] = (sums[name] ?? 0) + value;
-    chargedNanos += nanos(String(row['charged']));
-  }
-  const text = `${chargedNanos / 1_000_000_000n}.${String(chargedNanos % 1_000_000_000n).padStart(9, '0')}`;
-  return { ...sums, charged: text.replace(/\.?0+$/, '') };
-}
-
 function idOf(checkoutUrl: string): string {
   return new URL(checkoutUrl).searchParams.get('consumer') ?? 'no consumer in the link';
-}
-
-function textOf(stream: string): string {
-  return eventsOf(stream)
-    .map((event) => (event as { choices?: { delta?: { content?: string } }[] }).choices?.[0]?.delta?.content ?? '')
-    .join('');
-}
-
-function usageOf(stream: string): unknown {
-  return eventsOf(stream).find((event) => typeof event === 'object' && (event as { usage?: unknown }).usage != null);
 }

@@ -48,12 +48,3 @@ export function createFareboxClient(target: {
     },
   };
 }
-
-/** The payloads of a stream's events, parsed; `[DONE]` stays as text. */
-export function eventsOf(text: string): unknown[] {
-  return text
-    .split('\n\n')
-    .flatMap((event) => event.split('\n').filter((line) => line.startsWith('data: ')))
-    .map((line) => line.slice('data: '.length))
-    .map((payload) => (payload === '[DONE]' ? payload : JSON.parse(payload)));
-}

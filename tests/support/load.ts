@@ -3,8 +3,8 @@
  * whatever happens to the service afterwards.
  */
 import type { FareboxClient } from './farebox-client.js';
-import { eventsOf } from './farebox-client.js';
 import type { Answer } from './http-client.js';
+import { eventsOf } from './stream-events.js';
 
 /** One request as its client saw it end. */
 export type Attempt = {

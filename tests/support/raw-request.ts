@@ -19,6 +19,8 @@ export function rawRequest(
     `Host: ${hostname}:${port}`,
     `Authorization: Bearer ${request.key}`,
     'Content-Type: application/json',
+    // The end of the connection is the end of the answer.
+    'Connection: close',
     `Content-Length: ${Buffer.byteLength(body)}`,
     ...(request.headers ?? []).map(([name, value]) => `${name}: ${value}`),
   ];

@@ -9,6 +9,9 @@ import { copyField } from './postgres-text.js';
 /** Rows are gathered to about this many characters before they are sent; fewer, larger writes cost less. */
 const CHUNK_CHARACTERS = 64 * 1024;
 
+/** Bytes that may wait for the server before a writer does: enough to fold the next page meanwhile. */
+const UNSENT_BYTES_MAX = 1024 * 1024;
+
 export type BulkCopy<Row> = {
   /** Waits while the server is behind, so that memory stays bounded. */
   write(rows: readonly Row[]): Promise<void>;
@@ -20,7 +23,7 @@ export type BulkCopy<Row> = {
 
 export function bulkCopy<Row>(client: ClientBase, table: string, columns: readonly Column<Row>[]): BulkCopy<Row> {
   const names = columns.map(({ name }) => name).join(', ');
-  const stream = client.query(copyFrom(`copy ${table} (${names}) from stdin`));
+  const stream = client.query(copyFrom(`copy ${table} (${names}) from stdin`, { highWaterMark: UNSENT_BYTES_MAX }));
   const done = finished(stream);
   // Waited for below; until then a failure must not count as unhandled.
   done.catch(() => {});
@@ -52,8 +55,10 @@ export function bulkCopy<Row>(client: ClientBase, table: string, columns: readon
 function copyLine<Row>(columns: readonly Column<Row>[], row: Row): string {
   let line = '';
   let separator = '';
-  for (const { text } of columns) {
-    line += separator + copyField(text(row));
+  for (const { type, text } of columns) {
+    const value = text(row);
+    // Only text can hold what needs an escape; looking for it in ids and times is a tenth of the work.
+    line += separator + (type === 'text' || value === null ? copyField(value) : value);
     separator = '\t';
   }
   return `${line}\n`;
