@@ -1,6 +1,7 @@
 /**
  * Tests run from the compiled output: what is tested is what ships, child processes included. `npm run build` comes first.
- * `unit` is the quick loop; `system` starts whole processes, real models and storms of faults.
+ * `unit` is the quick loop; `system` starts whole processes, real models and the simulation; `storm` kills, stops and fills things up for many
+ * minutes, and is run by `npm run test:storm`.
  */
 const common = {
   roots: ['<rootDir>/dist'],
@@ -10,6 +11,8 @@ const common = {
   globalSetup: '<rootDir>/dist/platform/testing/jest-global-setup.js',
   globalTeardown: '<rootDir>/dist/platform/testing/jest-global-teardown.js',
 };
+
+const STORM_TESTS = ['/dist/tests/faults/(client-disconnects|disk-full|kill-at-failpoints|kill-under-load|postgres-outage).test.js'];
 
 const SYSTEM_TESTS = [
   '/dist/tests/(journeys|faults|security|simulation)/',
@@ -22,6 +25,12 @@ export default {
   testTimeout: 120_000,
   projects: [
     { ...common, displayName: 'unit', testMatch: ['**/*.test.js'], testPathIgnorePatterns: ['/node_modules/', ...SYSTEM_TESTS] },
-    { ...common, displayName: 'system', testRegex: SYSTEM_TESTS.map((place) => `${place}(.*\\.test\\.js)?$`) },
+    {
+      ...common,
+      displayName: 'system',
+      testRegex: SYSTEM_TESTS.map((place) => `${place}(.*\\.test\\.js)?$`),
+      testPathIgnorePatterns: ['/node_modules/', ...STORM_TESTS],
+    },
+    { ...common, displayName: 'storm', testRegex: STORM_TESTS },
   ],
 };

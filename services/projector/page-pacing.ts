@@ -1,7 +1,7 @@
 /**
  * Leaves time between pages when they come thick and fast, so that each one takes more events along. A page costs about two milliseconds of
- * two processes however few events it holds; without a pause, a steady stream of requests would be written a handful of events at a time.
- * A few pages in a row, as one request makes them, are never delayed.
+ * processor time, here and in Postgres, however few events it holds; without a pause, a steady stream of requests would be written a
+ * handful of events at a time. A few pages in a row, as one request makes them, are never delayed.
  */
 import type { Scheduler } from '../../platform/scheduler.js';
 

@@ -6,7 +6,7 @@
  *     indexes ─▶ catch up ─▶ lock out the live projection ─▶ catch up with its checkpoint ─▶ swap the schemas ─▶ unlock
  *
  * Memory grows with the number of accounts and open runs and is bounded in the number of usage rows; the length of the log does not matter.
- * Where the event store lives in the same database, live readers of the log wait while an index is built (about a second per million
+ * Where the event store lives in the same database, live readers of the log wait while an index is built (some seconds per million
  * requests).
  */
 import type { Pool } from 'pg';

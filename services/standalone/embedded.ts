@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import { InProcessBus } from '../../events/bus/in-process/in-process-bus.js';
 import type { MessageBus } from '../../events/bus/message-bus.js';
+import { ACCOUNT_EVENTS_TOPIC } from '../../events/contract/index.js';
 import { startRelay } from '../../events/relay/relay.js';
 import type { EventStore } from '../../events/store/event-store.js';
 import { systemClock } from '../../platform/clock.js';
@@ -30,13 +31,16 @@ import { expireReservations, releaseInterruptedReservations } from '../ledger/re
 import { releaseOrphanedReservations } from '../ledger/reactors/release-orphaned-reservations.js';
 import { settleFinishedRuns } from '../ledger/reactors/settle-finished-runs.js';
 import { postgresSnapshotStore } from '../ledger/snapshots/postgres-snapshot-store.js';
-import { type Projector, projectionCheckpoint, startProjector } from '../projector/projector.js';
+import { PROJECTOR_GROUP, type Projector, projectionCheckpoint, startProjector } from '../projector/projector.js';
 import { makeAdminKey, openDataDirectory } from './data-directory.js';
 import { openDatabase } from './database.js';
 import { demoProjectKey } from './demo-project.js';
 import { type EmbeddedEngines, startEngines } from './engines.js';
 import type { Failpoints } from './failpoints.js';
 import type { Settings } from './settings.js';
+
+/** Relayed events that wait for the projection; each is about a kilobyte. */
+const RELAYED_EVENTS_WAITING_MAX = 20_000;
 
 /** Requests under way get this long to end after a signal. */
 export const DRAIN_MS_MAX = 10_000;
@@ -90,7 +94,11 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
     const { pool } = database;
     const store = failpoints?.wrapStore(database.store) ?? database.store;
 
-    const inProcessBus = new InProcessBus({ scheduler: eventLoopScheduler });
+    const inProcessBus = new InProcessBus({
+      scheduler: eventLoopScheduler,
+      // The relay waits at this bound; the store holds the events anyway.
+      queueMax: (topic) => (topic === ACCOUNT_EVENTS_TOPIC ? RELAYED_EVENTS_WAITING_MAX : undefined),
+    });
     shutdown.push('bus', () => inProcessBus.close());
     const bus: MessageBus = failpoints?.wrapBus(inProcessBus) ?? inProcessBus;
 
@@ -101,6 +109,7 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
       clock: systemClock,
       logger,
       metrics,
+      waitingEvents: () => inProcessBus.waiting(ACCOUNT_EVENTS_TOPIC, PROJECTOR_GROUP),
       onApplied: () => {
         failpoints?.pass('projector.page.after');
         for (const listener of [...appliedListeners]) listener();

@@ -40,7 +40,8 @@ beforeAll(async () => {
   const run = await client.chat(first.key, {}, [['X-Consumer-Email', 'fuzz@example.com']]);
   const consumers = await client.call('/v1/consumers', { key: first.key });
   material = {
-    routes: await openApiRoutes(client),
+    // Reading the metrics would start the measuring of stalls anew.
+    routes: (await openApiRoutes(client)).filter(({ path }) => path !== '/metrics'),
     keys: [first.key, first.key, second.key, deployment.adminKey, 'fb_live_none', ''],
     // Not the keys' ids: a revoked key would end the fuzzing early.
     ids: [first.projectId, run.body.id, run.body.farebox.request_id, consumers.body.data[0].id, 'key_00000000000000000000000000'],

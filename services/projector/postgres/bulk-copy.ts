@@ -57,7 +57,7 @@ function copyLine<Row>(columns: readonly Column<Row>[], row: Row): string {
   let separator = '';
   for (const { type, text } of columns) {
     const value = text(row);
-    // Only text can hold what needs an escape; looking for it in ids and times is a tenth of the work.
+    // Only text can hold what needs an escape; numbers, times and UUIDs need not be searched for it.
     line += separator + (type === 'text' || value === null ? copyField(value) : value);
     separator = '\t';
   }

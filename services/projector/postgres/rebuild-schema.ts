@@ -3,7 +3,7 @@ import type { ClientBase, Pool } from 'pg';
 import { USAGE_QUARTER_COLUMNS } from './columns.js';
 import { inTransaction } from './transactions.js';
 
-/** Building indexes is most of what Postgres does in a rebuild; sorting in memory halves it. */
+/** Building indexes is much of what Postgres does in a rebuild; sorts of a few million keys stay in memory. */
 const INDEX_MEMORY = '256MB';
 
 /** Indexes built at the same time: one per core of a small machine. */

@@ -17,7 +17,7 @@ export type Sample = { readonly kind: 'conversation'; readonly turns: readonly T
 
 /** How often each kind of sample is met; the rest are the groups of `dialogues.txt`. */
 const FACT_SHARE = 0.3;
-const ARITHMETIC_SHARE = 0.06;
+const ARITHMETIC_SHARE = 0.09;
 const PLAIN_TEXT_SHARE = 0.06;
 const SYSTEM_SHARE = 0.25;
 const PASTED_SYSTEM_SHARE = 0.3;

@@ -34,7 +34,8 @@ export class TrainingWindows {
     this.#control = control;
   }
 
-  batch({ windows, windowLength }: BatchExtents, random: Random): TrainingBatch {
+  /** @param withHistory false for the first lessons: each conversation alone, nothing longer than it is. */
+  batch({ windows, windowLength }: BatchExtents, withHistory: boolean, random: Random): TrainingBatch {
     const rows = windows * windowLength;
     const batch: TrainingBatch = {
       tokens: new Int32Array(rows),
@@ -57,6 +58,7 @@ export class TrainingWindows {
           historyRepeats: batch.historyRepeats.subarray(from, to),
           ownRepeats: batch.ownRepeats.subarray(from, to),
         },
+        withHistory,
         random,
       );
     }
@@ -64,18 +66,18 @@ export class TrainingWindows {
   }
 
   /** Fills one window with whole conversations; the last is cut off. */
-  #fill(window: TrainingBatch, random: Random): void {
+  #fill(window: TrainingBatch, withHistory: boolean, random: Random): void {
     let at = 0;
     let position = 0;
     let visibleFrom = 0;
     while (at < window.tokens.length) {
       const ownFrom = at;
-      if (!random.chance(HISTORY_SHARE)) {
+      if (!withHistory || !random.chance(HISTORY_SHARE)) {
         visibleFrom = at;
         position = 0;
       }
-      const historyRepeats = repeats(random);
-      const pastedRepeats = repeats(random);
+      const historyRepeats = withHistory ? repeats(random) : 1;
+      const pastedRepeats = withHistory ? repeats(random) : 1;
       position += Math.round((ownFrom - visibleFrom) * (historyRepeats - 1));
       for (const part of this.#parts(this.#source.next(random))) {
         for (let index = 0; index < part.tokens.length && at < window.tokens.length; index++, at++) {
