@@ -1,5 +1,4 @@
 /** The engines of the embedded deployment and the worker in front of them: one engine for live runs, the echo engine for test keys. */
-import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
@@ -28,7 +27,7 @@ const TINY_CONTEXT_TOKENS = 4_096;
 const BATCH_TOKENS = 512;
 
 /** The embedded engine shares its cores with API, Postgres and clients; docs/decisions/0002-llama-threads.md has the measurement. */
-const TINY_THREADS = 1;
+const EMBEDDED_THREADS = 1;
 
 export type EmbeddedEngines = {
   /** Serves live keys. */
@@ -98,7 +97,7 @@ async function startLiveEngine(settings: Settings, preset: Preset, logger: Logge
       return startLlama(settings, logger, {
         modelPath: fileURLToPath(TINY_MODEL_PATH),
         contextTokens: TINY_CONTEXT_TOKENS,
-        threads: settings.engineThreads ?? TINY_THREADS,
+        threads: settings.engineThreads ?? EMBEDDED_THREADS,
         demoModel: firstModel,
         serves: () => true,
       });
@@ -107,7 +106,7 @@ async function startLiveEngine(settings: Settings, preset: Preset, logger: Logge
       return startLlama(settings, logger, {
         modelPath: await presentWeights(model, settings.modelDirectory),
         contextTokens: Math.min(model.context_window, LLAMA_CONTEXT_TOKENS),
-        threads: settings.engineThreads ?? Math.max(1, availableParallelism() - 1),
+        threads: settings.engineThreads ?? EMBEDDED_THREADS,
         demoModel: model.id,
         serves: (id) => id === model.id,
       });
