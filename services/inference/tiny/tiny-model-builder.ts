@@ -78,7 +78,7 @@ function trainNetwork(
   const muon = new Muon(network.kernel, network.weights.filter(insideLayers), recipe.weightDecay);
   const random = seededRandom(recipe.seed + 2);
   for (let step = 0; step < recipe.steps; step++) {
-    const loss = network.learn(windows.batch(recipe.batch, step >= recipe.steps * recipe.aloneShare, random));
+    const loss = network.learn(windows.batch(recipe.batch, random));
     const share = learningRateShare(step, recipe);
     adam.step(recipe.embeddingLearningRateMax * share);
     muon.step(recipe.layerLearningRateMax * share);

@@ -11,8 +11,6 @@ export type TinyModelRecipe = {
   readonly shape: Omit<NetworkShape, 'vocabularySize'>;
   readonly batch: BatchExtents;
   readonly steps: number;
-  /** Share of the steps, at the beginning, in which each conversation is met alone; history and long texts come after. */
-  readonly aloneShare: number;
   /** Steps during which the learning rates rise; afterwards they fall to zero. */
   readonly warmUpSteps: number;
   readonly embeddingLearningRateMax: number;
@@ -28,8 +26,7 @@ export const TINY_MODEL_RECIPE: TinyModelRecipe = {
   vocabularySize: 3072,
   shape: { width: 128, layers: 2, heads: 4, feedForwardWidth: 384, normEpsilon: 1e-5, rotaryBase: 10_000 },
   batch: { windows: 3, windowLength: 192 },
-  steps: 3600,
-  aloneShare: 0.6,
+  steps: 3000,
   warmUpSteps: 40,
   embeddingLearningRateMax: 0.02,
   layerLearningRateMax: 0.015,

@@ -5,24 +5,16 @@ import { type DialogueGroup, type Fact, readDialogueGroups, readFacts, readSlotL
 import { madeUpSlots } from './made-up-text.js';
 import { type Bindings, expandTemplate, type SlotSource } from './template.js';
 
-export type Turn = {
-  readonly role: 'system' | 'user' | 'assistant';
-  readonly content: string;
-  /** A part of the content that says nothing and stands for text of any length. */
-  readonly pasted?: string;
-};
+export type Turn = { readonly role: 'system' | 'user' | 'assistant'; readonly content: string };
 
 /** A conversation, or a text without speakers, which is what a plain completion continues. */
 export type Sample = { readonly kind: 'conversation'; readonly turns: readonly Turn[] } | { readonly kind: 'text'; readonly text: string };
 
 /** How often each kind of sample is met; the rest are the groups of `dialogues.txt`. */
 const FACT_SHARE = 0.3;
-const ARITHMETIC_SHARE = 0.09;
+const ARITHMETIC_SHARE = 0.06;
 const PLAIN_TEXT_SHARE = 0.06;
 const SYSTEM_SHARE = 0.25;
-const PASTED_SYSTEM_SHARE = 0.3;
-/** Users who paste a text before they ask. */
-const PASTED_QUESTION_SHARE = 0.08;
 /** Users who write without capitals or without the final mark. */
 const LOWER_CASE_SHARE = 0.3;
 const UNPUNCTUATED_SHARE = 0.3;
@@ -40,10 +32,8 @@ const SYSTEM_PROMPTS = [
   'You are a (helpful|friendly|kind|polite|concise|cheerful) (assistant|helper|chatbot)(.|. Answer briefly.|. Be concise.)',
   'You are {name}, a {adjective} (assistant|bus driver|{animal}).',
   '(Answer|Reply) (briefly|in one sentence|in English|politely)(.|)',
+  '{noise}',
 ];
-
-/** Sentences or jumble, then the line break that people put before their question. */
-const PASTED_TEXT = '{page}(\n|\n\n| )';
 
 export class DialogueSource {
   readonly #slots: ReadonlyMap<string, SlotSource>;
@@ -54,9 +44,8 @@ export class DialogueSource {
     const lists = [...readSlotLists('words.txt'), ...readSlotLists('pairs.txt')];
     const groups = readDialogueGroups('dialogues.txt');
     const known = new Set(lists.flatMap(([, entries]) => entries.flatMap(({ key }) => key.split(' '))));
-    const sentences = this.#facts.flatMap((fact) => fact.sentences);
-    const spoken = sentences.flatMap((sentence) => sentence.match(/[a-zA-Z]+/g) ?? []);
-    this.#slots = new Map<string, SlotSource>([...lists, ...madeUpSlots([...known, ...new Set(spoken)], sentences)]);
+    const spoken = this.#facts.flatMap((fact) => fact.sentences.join(' ').match(/[a-zA-Z]+/g) ?? []);
+    this.#slots = new Map<string, SlotSource>([...lists, ...madeUpSlots([...known, ...new Set(spoken)])]);
     this.#weightedGroups = groups.flatMap((group) => new Array<DialogueGroup>(group.weight).fill(group));
   }
 
@@ -64,29 +53,17 @@ export class DialogueSource {
     const turns = this.#conversation(random);
     if (random.chance(PLAIN_TEXT_SHARE)) return { kind: 'text', text: turns.at(-1)?.content ?? '' };
     if (!random.chance(SYSTEM_SHARE)) return { kind: 'conversation', turns };
-    return { kind: 'conversation', turns: [this.#systemTurn(random), ...turns] };
-  }
-
-  #expand(template: string, random: Random, bindings: Bindings = new Map()): string {
-    return expandTemplate(template, this.#slots, bindings, random);
-  }
-
-  #systemTurn(random: Random): Turn {
-    const pasted = random.chance(PASTED_SYSTEM_SHARE) ? this.#expand(PASTED_TEXT, random) : '';
-    return { role: 'system', content: pasted + this.#expand(random.pick(SYSTEM_PROMPTS), random), pasted };
+    const prompt = expandTemplate(random.pick(SYSTEM_PROMPTS), this.#slots, new Map(), random);
+    return { kind: 'conversation', turns: [{ role: 'system', content: prompt }, ...turns] };
   }
 
   #conversation(random: Random): Turn[] {
     const kind = random.fraction();
     const bindings: Bindings = new Map();
-    const round = (question: string, answer: string): Turn[] => {
-      const asked = asUsersWrite(this.#expand(question, random, bindings), random);
-      const pasted = random.chance(PASTED_QUESTION_SHARE) ? this.#expand(PASTED_TEXT, random) : '';
-      return [
-        { role: 'user', content: pasted + asked, pasted: pasted === '' ? jumbleIn(asked, bindings) : pasted },
-        { role: 'assistant', content: this.#expand(answer, random, bindings) },
-      ];
-    };
+    const round = (question: string, answer: string): Turn[] => [
+      { role: 'user', content: asUsersWrite(expandTemplate(question, this.#slots, bindings, random), random) },
+      { role: 'assistant', content: expandTemplate(answer, this.#slots, bindings, random) },
+    ];
     if (kind < ARITHMETIC_SHARE) return round(...arithmeticRound(random));
     if (kind < ARITHMETIC_SHARE + FACT_SHARE) {
       const fact = random.pick(this.#facts);
@@ -98,13 +75,6 @@ export class DialogueSource {
       .pick(this.#weightedGroups)
       .rounds.flatMap(({ questions, answers }) => round(random.pick(questions), random.pick(answers)));
   }
-}
-
-/** The jumble among the words of a question, unless writing it out has changed it. */
-function jumbleIn(asked: string, bindings: Bindings): string {
-  const jumble = bindings.get('noise')?.key ?? '';
-  const at = asked.toLowerCase().indexOf(jumble.toLowerCase());
-  return at === -1 ? '' : asked.slice(at, at + jumble.length);
 }
 
 /** Some people leave the article out: "Explain ledger". */

@@ -5,27 +5,60 @@
 import type { Random } from '../random.js';
 import type { SlotEntry } from './template.js';
 
-const ONSETS = 'b br c ch cl d dr f fl g gr h j k l m n p pl qu r s st sh t tr th v w x z'.split(' ');
-const VOWELS = 'a e i o u ai ea io ou y'.split(' ');
-/** Half of the syllables end with their vowel. */
-const CODAS = 'n r s t l m ck nd st x ng tion ism ics ing er'.split(' ');
-const CODA_SHARE = 0.5;
+const ONSETS = [
+  'b',
+  'br',
+  'c',
+  'ch',
+  'cl',
+  'd',
+  'dr',
+  'f',
+  'fl',
+  'g',
+  'gr',
+  'h',
+  'j',
+  'k',
+  'l',
+  'm',
+  'n',
+  'p',
+  'pl',
+  'qu',
+  'r',
+  's',
+  'st',
+  'sh',
+  't',
+  'tr',
+  'th',
+  'v',
+  'w',
+  'x',
+  'z',
+  '',
+];
+const VOWELS = ['a', 'e', 'i', 'o', 'u', 'ai', 'ea', 'io', 'ou', 'y'];
+const CODAS = ['', '', '', 'n', 'r', 's', 't', 'l', 'm', 'ck', 'nd', 'st', 'x', 'ng', 'tion', 'ism', 'ics', 'ing', 'er'];
 const SIGNS = [
   '.',
   ',',
   '!',
   '?',
-  ';',
-  ':',
   ' -',
   ' =',
+  ';',
+  ':',
   ' {',
   ' }',
   '()',
   ' #',
   ' @',
+  ' &',
   ' $5',
   ' 42',
+  ' 100',
   ' 2026',
   ' …',
   ' é',
@@ -33,16 +66,17 @@ const SIGNS = [
   ' привет',
   ' 🙂',
   '\n',
+  '\n\n',
+  ' "x"',
 ];
 const SYLLABLES_MAX = 3;
 /** The text of a user who pastes a page is cut to this, since the windows are not longer. */
 const JUMBLE_WORDS_MAX = 80;
 const SHORT_JUMBLE_WORDS_MAX = 8;
-const PAGE_SENTENCES_MAX = 6;
 
 function madeUpWord(random: Random): string {
-  const syllable = (): string => random.pick(ONSETS) + random.pick(VOWELS) + (random.chance(CODA_SHARE) ? random.pick(CODAS) : '');
-  const word = Array.from({ length: 1 + random.below(SYLLABLES_MAX) }, syllable).join('');
+  let word = '';
+  for (let left = 1 + random.below(SYLLABLES_MAX); left > 0; left--) word += random.pick(ONSETS) + random.pick(VOWELS) + random.pick(CODAS);
   return random.chance(0.2) ? capitalized(word) : word;
 }
 
@@ -50,7 +84,7 @@ const capitalized = (word: string): string => word.charAt(0).toUpperCase() + wor
 const same = (text: string): SlotEntry => ({ key: text, value: text });
 
 /** Slots of the templates whose entries are made on the spot from the words of the corpus. */
-export function madeUpSlots(words: readonly string[], sentences: readonly string[]): Map<string, (random: Random) => SlotEntry> {
+export function madeUpSlots(words: readonly string[]): Map<string, (random: Random) => SlotEntry> {
   const anyWord = (random: Random): string => (random.chance(0.5) ? random.pick(words) : madeUpWord(random));
   const phrase = (random: Random, wordsMax: number, next: (random: Random) => string): string =>
     Array.from({ length: 1 + random.below(wordsMax) }, () => next(random)).join(' ');
@@ -61,10 +95,7 @@ export function madeUpSlots(words: readonly string[], sentences: readonly string
     });
     return parts.join('');
   };
-  const page = (random: Random): string =>
-    Array.from({ length: 1 + random.below(PAGE_SENTENCES_MAX) }, () => random.pick(sentences)).join(' ');
   return new Map([
-    ['page', (random: Random) => same(random.chance(0.5) ? jumble(random) : page(random))],
     ['noise', (random: Random) => same(jumble(random))],
     ['unknown', (random: Random) => same(phrase(random, 2, madeUpWord))],
   ]);

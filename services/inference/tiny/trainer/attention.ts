@@ -1,7 +1,6 @@
 /** Causal multi-head attention over a batch of equally long windows: forward, and the gradient of each operand. */
 import { exponential } from './exact-math.js';
 import { BLOCK_COLUMNS, type Matrix, type MatrixKernel, type Window, windowOf } from './matrix-kernel.js';
-import type { Visibility } from './training-batch.js';
 
 /** Rows handled together: later rows of the window are not multiplied for earlier ones, which halves the work. */
 const ROW_BLOCK = 64;
@@ -39,12 +38,9 @@ export class Attention {
     return Array.from({ length: windows * heads }, () => this.#kernel.matrix(windowLength, windowLength));
   }
 
-  /**
-   * `mixed += softmax(queries · keysᵀ / √width) · values`; `mixed` must hold zeros. A row that counts several times takes part as so many
-   * equal keys, which is how a short window stands for a long prompt.
-   */
+  /** `mixed += softmax(queries · keysᵀ / √width) · values`; `mixed` must hold zeros. A row sees the rows from `visibleFrom` to itself. */
   forward(operands: {
-    visibility: Visibility;
+    visibleFrom: Int32Array;
     queries: Matrix;
     keys: Matrix;
     values: Matrix;
@@ -62,7 +58,8 @@ export class Attention {
         const scoreRows = windowOf(scores, row);
         this.#kernel.multiplyAddWindows(scoreRows, at(operands.queries, row), windowOf(this.#transposedHead), ROW_BLOCK, end, headWidth);
         for (let i = row; i < end; i++) {
-          causalSoftmax(scores.values.subarray(i * length, i * length + end), firstRow, firstRow + i, operands.visibility, this.#scale);
+          const from = operands.visibleFrom[firstRow + i] as number;
+          causalSoftmax(scores.values.subarray(i * length, i * length + end), from, i + 1, this.#scale);
         }
         this.#kernel.multiplyAddWindows(at(operands.mixed, row), scoreRows, at(operands.values, 0), ROW_BLOCK, headWidth, end);
       }
@@ -132,18 +129,13 @@ export class Attention {
   }
 }
 
-/** Softmax of `scale` × the scores of the rows visible to `row`, in place; zero elsewhere. Scores begin with the window's first row. */
-function causalSoftmax(scores: Float32Array, windowStart: number, row: number, visibility: Visibility, scale: number): void {
-  const from = visibility.visibleFrom[row] as number;
-  const own = visibility.ownFrom[row] as number;
-  const historyRepeats = visibility.historyRepeats[row] as number;
-  const to = row - windowStart + 1;
+/** Softmax of `scale` × the scores from `from` up to `to`, in place; zero outside. */
+function causalSoftmax(scores: Float32Array, from: number, to: number, scale: number): void {
   let largest = Number.NEGATIVE_INFINITY;
   for (let i = from; i < to; i++) largest = Math.max(largest, scores[i] as number);
   let sum = 0;
   for (let i = from; i < to; i++) {
-    const repeats = i < own ? historyRepeats : (visibility.ownRepeats[windowStart + i] as number);
-    const power = repeats * exponential(((scores[i] as number) - largest) * scale);
+    const power = exponential(((scores[i] as number) - largest) * scale);
     scores[i] = power;
     sum += power;
   }

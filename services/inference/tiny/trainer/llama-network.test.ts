@@ -23,9 +23,6 @@ function randomBatch(seed: number): TrainingBatch {
     targets: Int32Array.from({ length: rows }, () => (random.chance(0.5) ? random.below(shape.vocabularySize) : -1)),
     positions: Int32Array.from({ length: rows }, (_, row) => (row % extents.windowLength) * 3),
     visibleFrom: Int32Array.from({ length: rows }, (_, row) => (row % extents.windowLength < 20 ? 0 : 20)),
-    ownFrom: Int32Array.from({ length: rows }, (_, row) => (row % extents.windowLength < 40 ? 0 : 40)),
-    historyRepeats: new Float32Array(rows).fill(3),
-    ownRepeats: Float32Array.from({ length: rows }, (_, row) => 1 + (row % 2)),
   };
 }
 
@@ -82,24 +79,5 @@ describe('LlamaNetwork', () => {
     };
     const tokens = batch.tokens.map((token, row) => (row % extents.windowLength < 20 ? (token + 1) % shape.vocabularySize : token));
     expect(lossOfSecond({ ...batch, tokens })).toBe(lossOfSecond(batch));
-  });
-
-  test('a row that counts twice is the same as two equal rows', () => {
-    const rows = extents.windows * extents.windowLength;
-    // Token 7 stands once with weight 2 or twice, always at position 0; token 9 asks.
-    const loss = (twice: boolean): number => {
-      const sequence = twice ? [7, 7, 9] : [7, 9];
-      const at = <Row>(values: readonly Row[], rest: Row): Row[] => Array.from({ length: rows }, (_, row) => values[row] ?? rest);
-      return network.learn({
-        tokens: Int32Array.from(at(sequence, 0)),
-        targets: Int32Array.from(at(twice ? [-1, -1, 3] : [-1, 3], -1)),
-        positions: Int32Array.from(at(twice ? [0, 0, 5] : [0, 5], 9)),
-        visibleFrom: new Int32Array(rows),
-        ownFrom: new Int32Array(rows),
-        historyRepeats: new Float32Array(rows).fill(1),
-        ownRepeats: Float32Array.from(at(twice ? [1, 1] : [2], 1)),
-      });
-    };
-    expect(loss(false)).toBeCloseTo(loss(true), 4);
   });
 });

@@ -11,7 +11,7 @@ import { gateBackward, gateForward, normalize, normalizeGradient } from './layer
 import { BLOCK_ROWS, type Matrix, MatrixKernel } from './matrix-kernel.js';
 import type { NetworkShape } from './network-shape.js';
 import { RotaryPositions } from './rotary-positions.js';
-import { type BatchExtents, NO_TARGET, type TrainingBatch, type Visibility } from './training-batch.js';
+import { type BatchExtents, NO_TARGET, type TrainingBatch } from './training-batch.js';
 import { initialWeights, transpose, type Weight } from './weight.js';
 
 /** Room for the longest list of matrices; checked on every allocation. */
@@ -114,15 +114,15 @@ export class LlamaNetwork {
     return loss;
   }
 
-  #forward(batch: TrainingBatch): void {
+  #forward({ tokens, visibleFrom }: TrainingBatch): void {
     const width = this.#shape.width;
     const first = this.#layers[0]?.kept.input ?? this.#final;
     for (let row = 0; row < this.#rows; row++) {
-      const from = (batch.tokens[row] as number) * width;
+      const from = (tokens[row] as number) * width;
       first.values.set(this.#embedding.values.values.subarray(from, from + width), row * width);
     }
     this.#layers.forEach((layer, index) => {
-      this.#layerForward(layer, batch, this.#layers[index + 1]?.kept.input ?? this.#final);
+      this.#layerForward(layer, visibleFrom, this.#layers[index + 1]?.kept.input ?? this.#final);
     });
     normalize(this.#finalNormed, this.#final, this.#outputNorm.values, this.#finalInverses, this.#rows, this.#shape.normEpsilon);
   }
@@ -132,7 +132,7 @@ export class LlamaNetwork {
     this.kernel.multiplyAdd(output, input, weight.transposed as Matrix);
   }
 
-  #layerForward(layer: Layer, visibility: Visibility, output: Matrix): void {
+  #layerForward(layer: Layer, visibleFrom: Int32Array, output: Matrix): void {
     const { kept } = layer;
     const epsilon = this.#shape.normEpsilon;
     normalize(kept.attentionNormed, kept.input, layer.attentionNorm.values, kept.attentionInverses, this.#rows, epsilon);
@@ -142,7 +142,7 @@ export class LlamaNetwork {
     this.#rotary.turn(kept.queries, this.#rows, 1);
     this.#rotary.turn(kept.keys, this.#rows, 1);
     kept.mixed.values.fill(0);
-    this.#attention.forward({ ...kept, visibility });
+    this.#attention.forward({ ...kept, visibleFrom });
     kept.middle.values.set(kept.input.values);
     this.kernel.multiplyAdd(kept.middle, kept.mixed, layer.attentionOutput.transposed as Matrix);
     normalize(kept.feedForwardNormed, kept.middle, layer.feedForwardNorm.values, kept.feedForwardInverses, this.#rows, epsilon);

@@ -8,20 +8,13 @@ import { type BatchExtents, NO_TARGET, type TrainingBatch } from './training-bat
 /** Share of the conversations that see what came before them in their window; the others begin afresh, which is the easier lesson. */
 const HISTORY_SHARE = 0.35;
 /**
- * History and pasted text count up to 2 to this power times as long as they are, in attention and in positions: the windows are short, and
- * a network that has only met short prompts loses the question in a long one. Without this, answers after 1,500 tokens were no longer English.
+ * In this share of the cases the history lies at most so far away: the windows are short, and without such jumps the network would never
+ * have met the distances of a long prompt.
  */
-const REPEATS_LOG2_MAX = 6;
-const REPEATED_SHARE = 0.6;
+const JUMP_SHARE = 0.4;
+const JUMP_MAX = 4096;
 
-type Part = {
-  readonly tokens: readonly number[];
-  readonly learnFrom: number;
-  readonly learnTo: number;
-  /** The tokens between these are pasted text. */
-  readonly pastedFrom: number;
-  readonly pastedTo: number;
-};
+type Part = { readonly tokens: readonly number[]; readonly learnFrom: number; readonly learnTo: number };
 
 export class TrainingWindows {
   readonly #source: DialogueSource;
@@ -34,63 +27,35 @@ export class TrainingWindows {
     this.#control = control;
   }
 
-  /** @param withHistory false for the first lessons: each conversation alone, nothing longer than it is. */
-  batch({ windows, windowLength }: BatchExtents, withHistory: boolean, random: Random): TrainingBatch {
-    const rows = windows * windowLength;
-    const batch: TrainingBatch = {
-      tokens: new Int32Array(rows),
-      targets: new Int32Array(rows).fill(NO_TARGET),
-      positions: new Int32Array(rows),
-      visibleFrom: new Int32Array(rows),
-      ownFrom: new Int32Array(rows),
-      historyRepeats: new Float32Array(rows),
-      ownRepeats: new Float32Array(rows),
-    };
-    for (let from = 0; from < rows; from += windowLength) {
-      const to = from + windowLength;
-      this.#fill(
-        {
-          tokens: batch.tokens.subarray(from, to),
-          targets: batch.targets.subarray(from, to),
-          positions: batch.positions.subarray(from, to),
-          visibleFrom: batch.visibleFrom.subarray(from, to),
-          ownFrom: batch.ownFrom.subarray(from, to),
-          historyRepeats: batch.historyRepeats.subarray(from, to),
-          ownRepeats: batch.ownRepeats.subarray(from, to),
-        },
-        withHistory,
-        random,
-      );
+  batch(extents: BatchExtents, random: Random): TrainingBatch {
+    const { windows, windowLength } = extents;
+    const tokens = new Int32Array(windows * windowLength);
+    const targets = new Int32Array(windows * windowLength).fill(NO_TARGET);
+    const positions = new Int32Array(windows * windowLength);
+    const visibleFrom = new Int32Array(windows * windowLength);
+    for (let window = 0; window < windows; window++) {
+      const part = (entries: Int32Array): Int32Array => entries.subarray(window * windowLength, (window + 1) * windowLength);
+      this.#fill({ tokens: part(tokens), targets: part(targets), positions: part(positions), visibleFrom: part(visibleFrom) }, random);
     }
-    return batch;
+    return { tokens, targets, positions, visibleFrom };
   }
 
-  /** Fills one window with whole conversations; the last is cut off. */
-  #fill(window: TrainingBatch, withHistory: boolean, random: Random): void {
+  #fill({ tokens, targets, positions, visibleFrom }: TrainingBatch, random: Random): void {
     let at = 0;
     let position = 0;
-    let visibleFrom = 0;
-    while (at < window.tokens.length) {
-      const ownFrom = at;
-      if (!withHistory || !random.chance(HISTORY_SHARE)) {
-        visibleFrom = at;
+    let conversationStart = 0;
+    while (at < tokens.length) {
+      if (!random.chance(HISTORY_SHARE)) {
+        conversationStart = at;
         position = 0;
-      }
-      const historyRepeats = withHistory ? repeats(random) : 1;
-      const pastedRepeats = withHistory ? repeats(random) : 1;
-      position += Math.round((ownFrom - visibleFrom) * (historyRepeats - 1));
-      for (const part of this.#parts(this.#source.next(random))) {
-        for (let index = 0; index < part.tokens.length && at < window.tokens.length; index++, at++) {
-          const token = part.tokens[index] as number;
-          const pasted = index >= part.pastedFrom && index < part.pastedTo;
-          window.tokens[at] = token;
-          window.positions[at] = Math.round(position);
-          window.visibleFrom[at] = visibleFrom;
-          window.ownFrom[at] = ownFrom;
-          window.historyRepeats[at] = historyRepeats;
-          window.ownRepeats[at] = pasted ? pastedRepeats : 1;
-          if (at > ownFrom && index >= part.learnFrom && index < part.learnTo) window.targets[at - 1] = token;
-          position += pasted ? pastedRepeats : 1;
+      } else if (random.chance(JUMP_SHARE)) position += random.below(JUMP_MAX);
+      for (const { tokens: next, learnFrom, learnTo } of this.#parts(this.#source.next(random))) {
+        for (let index = 0; index < next.length && at < tokens.length; index++, at++) {
+          const token = next[index] as number;
+          tokens[at] = token;
+          positions[at] = position++;
+          visibleFrom[at] = conversationStart;
+          if (at > conversationStart && index >= learnFrom && index < learnTo) targets[at - 1] = token;
         }
       }
     }
@@ -101,24 +66,11 @@ export class TrainingWindows {
     if (sample.kind === 'text') {
       const { endOfText } = this.#control;
       const tokens = [endOfText, ...this.#tokenizer.encode(sample.text), endOfText];
-      return [{ tokens, learnFrom: 1, learnTo: tokens.length, pastedFrom: 0, pastedTo: 0 }];
+      return [{ tokens, learnFrom: 1, learnTo: tokens.length }];
     }
     return sample.turns.map((turn) => {
       const { tokens, contentFrom, contentTo } = encodeTurn(this.#tokenizer, this.#control, turn);
-      const pasted = turn.pasted ?? '';
-      const before = turn.content.slice(0, turn.content.indexOf(pasted));
-      const pastedFrom = contentFrom + this.#tokenizer.encode(before).length;
-      const pastedTo = pastedFrom + this.#tokenizer.encode(pasted).length;
-      const spoken = turn.role === 'assistant';
-      return { tokens, learnFrom: spoken ? contentFrom : 0, learnTo: spoken ? contentTo : 0, pastedFrom, pastedTo };
+      return turn.role === 'assistant' ? { tokens, learnFrom: contentFrom, learnTo: contentTo } : { tokens, learnFrom: 0, learnTo: 0 };
     });
   }
-}
-
-/** 1, or a random number up to the bound whose logarithm is evenly spread. */
-function repeats(random: Random): number {
-  if (!random.chance(REPEATED_SHARE)) return 1;
-  const exponent = random.fraction() * REPEATS_LOG2_MAX;
-  const whole = Math.floor(exponent);
-  return 2 ** whole * (1 + exponent - whole);
 }

@@ -16,16 +16,7 @@ function cycle(): TrainingBatch {
     row % extents.windowLength === extents.windowLength - 1 ? NO_TARGET : (row + 1) % 16,
   );
   const positions = Int32Array.from({ length: rows }, (_, row) => row % extents.windowLength);
-  const ones = new Float32Array(rows).fill(1);
-  return {
-    tokens,
-    targets,
-    positions,
-    visibleFrom: new Int32Array(rows),
-    ownFrom: new Int32Array(rows),
-    historyRepeats: ones,
-    ownRepeats: ones,
-  };
+  return { tokens, targets, positions, visibleFrom: new Int32Array(rows) };
 }
 
 function losses(steps: number): number[] {
