@@ -1,6 +1,7 @@
 /** Billed echo requests beside a bare Express 5 route, plain and streamed, and the latency that billing adds at half of its own maximum. */
 import { type Figure, median, ratioFigure, type Scenario } from '../support/figures.js';
 import { load } from '../support/load.js';
+import type { LoadResult } from '../support/load-generator.js';
 import { type MeasuredServer, startBareExpress, startFarebox } from '../support/servers.js';
 
 const CONNECTIONS = 64;
@@ -76,7 +77,8 @@ async function addedLatency(bare: MeasuredServer, billed: MeasuredServer, maximu
   const rate = Math.round(maximum / 2);
   const bareResult = await round(bare, false, ROUND_SECONDS, rate);
   const billedResult = await round(billed, false, ROUND_SECONDS, rate);
-  say(`at ${rate}/s: billed p50 ${billedResult.p50Ms} p99 ${billedResult.p99Ms}, bare p50 ${bareResult.p50Ms} p99 ${bareResult.p99Ms}`);
+  const inWords = ({ p50Ms, p99Ms }: LoadResult) => `p50 ${p50Ms.toFixed(1)} p99 ${p99Ms.toFixed(1)}`;
+  say(`at ${rate}/s: billed ${inWords(billedResult)}, bare ${inWords(bareResult)}`);
   const added = billedResult.p99Ms - bareResult.p99Ms;
   return [
     {

@@ -1,5 +1,8 @@
-/** Child process that loads one URL with autocannon and reports what it saw; a process of its own so that it does not share the server's event loop. */
+/** Child process that loads one URL and reports what it saw; a process of its own so that it does not share the server's event loop. */
 import autocannon from 'autocannon';
+import { pacedLoad } from './paced-load.js';
+
+const DURATION_SECONDS_DEFAULT = 5;
 
 export type LoadRequest = {
   readonly url: string;
@@ -23,28 +26,34 @@ export type LoadResult = {
 };
 
 process.once('message', (request: LoadRequest) => {
-  const options: autocannon.Options = {
-    url: request.url,
-    method: 'POST',
-    headers: { ...request.headers, 'content-type': 'application/json' },
-    body: request.body,
-    connections: request.connections,
-    ...(request.amount === undefined ? { duration: request.durationSeconds ?? 5 } : { amount: request.amount }),
-    ...(request.rate === undefined ? {} : { overallRate: request.rate }),
-  };
-  autocannon(options).then(
-    (result) => {
-      const answer: LoadResult = {
-        requestsPerSecond: result.requests.total / result.duration,
-        requests: result.requests.total,
-        p50Ms: result.latency.p50,
-        p99Ms: result.latency.p99,
-        failures: result.non2xx + result.errors,
-      };
-      process.send?.(answer, () => process.disconnect());
-    },
+  const { rate } = request;
+  const result = rate === undefined ? fullLoad(request) : pacedLoad({ ...request, rate, durationSeconds: durationOf(request) });
+  result.then(
+    (answer) => process.send?.(answer, () => process.disconnect()),
     (error: unknown) => {
       throw error;
     },
   );
 });
+
+async function fullLoad(request: LoadRequest): Promise<LoadResult> {
+  const result = await autocannon({
+    url: request.url,
+    method: 'POST',
+    headers: { ...request.headers, 'content-type': 'application/json' },
+    body: request.body,
+    connections: request.connections,
+    ...(request.amount === undefined ? { duration: durationOf(request) } : { amount: request.amount }),
+  });
+  return {
+    requestsPerSecond: result.requests.total / result.duration,
+    requests: result.requests.total,
+    p50Ms: result.latency.p50,
+    p99Ms: result.latency.p99,
+    failures: result.non2xx + result.errors,
+  };
+}
+
+function durationOf({ durationSeconds = DURATION_SECONDS_DEFAULT }: LoadRequest): number {
+  return durationSeconds;
+}

@@ -2,7 +2,7 @@
  * Identifiers: a three-letter prefix and a ULID (48 bits of Unix milliseconds, 80 random bits, Crockford base 32, lower case), so ids sort
  * by time and say what they name. Event ids are UUIDv5 of the command and the event's kind, so a retried append carries the same ids.
  */
-import { v5 as uuidV5 } from 'uuid';
+import { parse as uuidBytes, v5 as uuidV5 } from 'uuid';
 
 export const ID_PREFIXES = ['prj', 'acc', 'con', 'run', 'req', 'key', 'pay', 'grt', 'ins'] as const;
 export type IdPrefix = (typeof ID_PREFIXES)[number];
@@ -13,7 +13,7 @@ const RANDOM_BYTES = 10;
 const RANDOM_CHARACTERS = 16;
 
 /** Namespace of every Farebox event id; fixed for ever, because retried appends are recognised by it. */
-const EVENT_NAMESPACE = '6f1f8a1e-6a52-5d3c-9a0f-3c9b1c0f4e77';
+const EVENT_NAMESPACE = uuidBytes('6f1f8a1e-6a52-5d3c-9a0f-3c9b1c0f4e77');
 
 /** Builds an id from its parts. `random` holds at least ten bytes. */
 export function makeId(prefix: IdPrefix, timeMs: number, random: Uint8Array): string {

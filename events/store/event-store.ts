@@ -34,6 +34,8 @@ export type SubscribeOptions = {
   readonly after: Position;
   /** Most events handed over at once. 1,000 by default. */
   readonly batchMax?: number;
+  /** Milliseconds between a batch that was not full and the next read, so that what is appended meanwhile comes together. 0 by default. */
+  readonly restMs?: number;
   /**
    * Called with the next events in global order, never concurrently. The next batch waits for it. When it throws, the same
    * events are delivered again after a backoff.

@@ -3,7 +3,8 @@
  * scheduler, so that a simulation decides when each batch is delivered.
  *
  *     idle --wake--> queued --scheduler--> reading/handling --events or woken--> queued
- *       ^                                        |  \--nothing left--> idle (wakes itself after `pollEveryMs`, where set)
+ *       ^                                        |  |--nothing left--> idle (wakes itself after `pollEveryMs`, where set)
+ *       |                                        |  \--a batch that was not full--> resting --`restMs`--> queued
  *       |                                        \--failure--> backing off --delay--> queued
  *       stop: from anywhere, no handler starts any more
  */
@@ -38,10 +39,10 @@ export type FollowLogOptions = SubscribeOptions & {
 /** Starts following. The first batch is read on the scheduler's next turn. */
 export function followLog(options: FollowLogOptions): LogFollower {
   const batchMax = checkReadCount(options.batchMax ?? SUBSCRIBE_BATCH_DEFAULT);
-  const { scheduler } = options;
+  const { scheduler, restMs = 0 } = options;
   let position = options.after;
   let committed: Position = position;
-  let state: 'idle' | 'queued' | 'handling' | 'backing_off' | 'stopped' = 'idle';
+  let state: 'idle' | 'queued' | 'handling' | 'resting' | 'backing_off' | 'stopped' = 'idle';
   let woken = false;
   let failures = 0;
   let rechecks = 0;
@@ -59,7 +60,7 @@ export function followLog(options: FollowLogOptions): LogFollower {
     cancelDelay?.();
     cancelDelay = scheduler.delay(() => {
       cancelDelay = null;
-      if (state === 'idle' || state === 'backing_off') queue();
+      if (state === 'idle' || state === 'resting' || state === 'backing_off') queue();
     }, delayMs);
   }
 
@@ -83,7 +84,7 @@ export function followLog(options: FollowLogOptions): LogFollower {
       position = last.position;
       failures = 0;
       rechecks = 0;
-      if (state === 'handling') queue();
+      if (state === 'handling') rest(events.length);
     } catch (error) {
       if (state === 'stopped') return;
       state = 'backing_off';
@@ -91,6 +92,16 @@ export function followLog(options: FollowLogOptions): LogFollower {
       failures += 1;
       options.onError?.(error);
     }
+  }
+
+  /** Before the next read, unless more is known to wait. */
+  function rest(delivered: number): void {
+    if (restMs === 0 || delivered === batchMax) {
+      queue();
+      return;
+    }
+    state = 'resting';
+    queueAfter(restMs);
   }
 
   function settleIdle(): void {

@@ -25,7 +25,11 @@ export const APPEND = {
   text: `
     with wanted as materialized (
       select w.n, w.expected,
-        coalesce((select e.revision from event_store.events e where e.stream = w.stream order by e.revision desc limit 1), -1) as actual
+        coalesce(
+          (select e.revision from event_store.events e where e.stream = w.stream and e.revision >= w.expected order by e.revision desc limit 1),
+          (select e.revision from event_store.events e where e.stream = w.stream order by e.revision desc limit 1),
+          -1
+        ) as actual
       from unnest(${column(1, 'text')}, ${column(2, 'bigint')}) with ordinality as w (stream, expected, n)
     ), verdict as materialized (
       select array_agg(actual = expected order by n) as accepted from wanted

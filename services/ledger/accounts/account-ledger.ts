@@ -23,6 +23,7 @@ import { type LoadedAccount, loadAccount } from './account-loader.js';
 import {
   ACCOUNTS_CACHED_MAX,
   ACCOUNTS_PER_APPEND_MAX,
+  ACCOUNTS_PER_APPEND_MIN,
   APPEND_ATTEMPTS_MAX,
   APPEND_RETRY_DELAY_MS,
   APPENDS_IN_FLIGHT_MAX,
@@ -203,8 +204,9 @@ export class AccountLedger {
   #pump(): void {
     while (this.#ready.size > 0 && this.#appendsInFlight < APPENDS_IN_FLIGHT_MAX) {
       const plans: Plan[] = [];
+      const share = shareOf(this.#ready.size, APPENDS_IN_FLIGHT_MAX - this.#appendsInFlight);
       for (const entry of this.#ready) {
-        if (plans.length === ACCOUNTS_PER_APPEND_MAX) break;
+        if (plans.length === share) break;
         this.#ready.delete(entry);
         const plan = this.#plan(entry);
         if (plan !== null) plans.push(plan);
@@ -411,6 +413,12 @@ export class AccountLedger {
       this.#fail(pending, new LedgerUnavailableError(`${nameOf(pending.request)} was not durable within ${COMMAND_TIMEOUT_MS} ms`));
     }
   }
+}
+
+/** Accounts for the next append, of which `appendsFree` may still start. */
+function shareOf(accountsReady: number, appendsFree: number): number {
+  const evenShare = Math.ceil(accountsReady / appendsFree);
+  return Math.min(ACCOUNTS_PER_APPEND_MAX, Math.max(ACCOUNTS_PER_APPEND_MIN, evenShare));
 }
 
 function outcomeOf(
