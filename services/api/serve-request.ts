@@ -106,8 +106,10 @@ class Exchange {
   /** Policy and limits. The pass is released when the exchange ends, however it ends. */
   async #admit(route: RouteDefinition): Promise<void> {
     const { directory, limiter, clock, checkAdmin, isDraining } = this.#deps;
+    // Probes, metrics and documents are answered to the end; nothing new is made.
+    const isLookedAt = route.policy === 'public' && route.method === 'get';
+    if (isDraining() && !isLookedAt) throw refuse('shutting_down');
     if (route.policy === 'public') return;
-    if (isDraining()) throw refuse('shutting_down');
     if (route.policy === 'admin') return checkAdmin(this.#request);
     const caller = await authenticateProject(this.#request, directory, clock);
     this.#caller = caller;

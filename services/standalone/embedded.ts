@@ -148,6 +148,9 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
     });
     shutdown.push('directory', () => directory.close());
     const ledgerClient = inProcessLedgerClient(ledger);
+    const idempotencyStore = new PostgresIdempotencyStore(pool);
+    // `database.claim` has made sure that nobody else is at work on it.
+    await idempotencyStore.endLeases();
     const isAdminKeyMade = settings.adminKey === undefined;
     const adminKey = settings.adminKey ?? dataDirectory.secret('admin-key', makeAdminKey);
     // Bound before the API is made: checkout links carry the port, also when the system chose it.
@@ -164,7 +167,7 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
       ledger: ledgerClient,
       bus,
       directory,
-      idempotencyStore: new PostgresIdempotencyStore(pool),
+      idempotencyStore,
       readModel: new PostgresReadModel({
         pool,
         onApplied: (applied) => {
@@ -179,7 +182,7 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
       adminKey,
       publicBaseUrl: settings.publicUrl ?? baseUrl,
       instanceId: ids.next('ins'),
-      readiness: async () => readinessOf({ store, bus, engines }),
+      readiness: () => readinessOf({ store, bus, engines }),
       engineContext: engines.contextOf,
     });
     await api.start();
@@ -256,7 +259,14 @@ async function caughtUp(projector: Projector, store: EventStore): Promise<void> 
   while (projector.position() < head) await new Promise((resolve) => setTimeout(resolve, CATCH_UP_POLL_MS));
 }
 
-async function readinessOf(parts: { readonly store: EventStore; readonly bus: MessageBus; readonly engines: EmbeddedEngines }) {
+type ServingParts = {
+  readonly store: EventStore;
+  readonly bus: MessageBus;
+  readonly engines: EmbeddedEngines;
+};
+
+/** Whether a request would be served. Views that stand still keep nobody out, since no admission reads them: the lag gauges tell. */
+async function readinessOf(parts: ServingParts) {
   const reasons: string[] = [];
   if (!(await parts.store.isReady())) reasons.push('the event store cannot be written');
   if (!(await parts.bus.isReady())) reasons.push('the bus is closed');

@@ -13,7 +13,7 @@ import { LlamaEngine } from '../inference/llama/llama-engine.js';
 import { presentWeights } from '../inference/models/weights.js';
 import { TINY_MODEL_PATH } from '../inference/tiny/tiny-model.js';
 import { startWorker } from '../inference/worker.js';
-import { workerMetrics } from '../inference/worker-metrics.js';
+import { watchEngines, workerMetrics } from '../inference/worker-metrics.js';
 import { type Settings, SettingsError } from './settings.js';
 
 /** Runs under way get this long to end when the process stops; the API has drained its requests by then. */
@@ -69,6 +69,7 @@ export async function startEngines(options: {
     logger,
     metrics: workerMetrics(metrics),
   });
+  watchEngines(metrics, { live: live.engine, test: echo }, () => systemClock.nowMs());
   return {
     live: live.engine,
     demoModel: live.demoModel,

@@ -41,7 +41,7 @@ describe('killed at', () => {
       await scene.start(point);
       await scene.loadUntilDeath({ clients: CLIENTS });
       await scene.recover();
-      await scene.retryUnanswered({ endLeases: true });
+      await scene.retryUnanswered();
       await scene.expectNothingLost();
       await scene.deployment.kill();
     },

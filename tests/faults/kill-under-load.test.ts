@@ -1,4 +1,4 @@
-/** Plain kill -9 while twenty clients are at it, several times over. Clients retry as they are told to and wait for the dead one's leases. */
+/** Plain kill -9 while twenty clients are at it, several times over. Clients retry as they are told to. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type CrashScene, createCrashScene } from '../support/crash-scene.js';
 
@@ -16,7 +16,7 @@ describe('kill -9 under the load of 20 clients', () => {
   test.each(DEATHS)('after %i answers: nothing acknowledged is lost, nothing is charged twice, no hold is stranded', async (answers) => {
     await scene.loadUntilDeath({ clients: CLIENTS, dieWhen: (answered) => answered >= answers });
     await scene.recover();
-    await scene.retryUnanswered({ endLeases: false });
+    await scene.retryUnanswered();
     await scene.expectNothingLost();
   });
 
@@ -26,7 +26,7 @@ describe('kill -9 under the load of 20 clients', () => {
     await scene.deployment.kill();
     expect(await interrupted).toBeInstanceOf(Error);
     await scene.recover();
-    await scene.retryUnanswered({ endLeases: true });
+    await scene.retryUnanswered();
     await scene.expectNothingLost();
   });
 });

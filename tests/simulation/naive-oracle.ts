@@ -209,13 +209,10 @@ export class NaiveOracle {
       () => `run ${runId} settles at ${amounts.join(' + ')}`,
     );
     this.#mustBeOwed(runId, run, outcome);
-    if (outcome === 'expired') {
-      mustHold(
-        occurredAtMs >= run.deadlineMs + EXPIRY_GRACE_MS,
-        '4 expiry',
-        () => `run ${runId} expired ${run.deadlineMs - occurredAtMs} ms before its deadline`,
-      );
-    }
+    const isOverdue = occurredAtMs >= run.deadlineMs + EXPIRY_GRACE_MS;
+    if (outcome === 'expired')
+      mustHold(isOverdue, '4 expiry', () => `run ${runId} expired ${run.deadlineMs - occurredAtMs} ms before its deadline`);
+    else mustHold(run.charged === 0n || !isOverdue, '4 expiry', () => `run ${runId} is charged ${run.charged} after it has expired`);
     account.openRuns -= 1;
     this.runs.set(runId, { ...run, outcome, attempt: data['attempt'] as number });
   }

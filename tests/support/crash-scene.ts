@@ -94,9 +94,8 @@ export class CrashScene {
     expect((await this.#client.call('/readyz')).status).toBe(200);
   }
 
-  /** Repeats every keyed request that was not answered until it is, as a client does. `endLeases`: without waiting for the dead one's. */
-  async retryUnanswered({ endLeases }: { readonly endLeases: boolean }): Promise<void> {
-    if (endLeases) await endLeasesOfTheDead(this.deployment);
+  /** Repeats every keyed request that was not answered until it is, as a client does. */
+  async retryUnanswered(): Promise<void> {
     const answered = new Set(this.#attempts.filter(({ ending }) => ending === 'answered').map(({ idempotencyKey }) => idempotencyKey));
     const open = this.#attempts.filter(({ idempotencyKey }) => idempotencyKey !== null && !answered.has(idempotencyKey));
     const byKey = new Map(open.map((attempt) => [attempt.idempotencyKey, attempt]));
@@ -182,14 +181,4 @@ async function retryUntilAnswered(client: FareboxClient, attempt: Attempt): Prom
     return null;
   };
   return waitFor(answered, { describe: 'the repeated request to be answered' });
-}
-
-/** A dead instance's claims are its own for seconds; the tests of leases wait for that, the others need not. */
-async function endLeasesOfTheDead(deployment: EmbeddedDeployment): Promise<void> {
-  const books = await deployment.openBooks();
-  try {
-    await books.pool.query(`update api.idempotency_keys set lease_until = '-infinity' where state = 'running'`);
-  } finally {
-    await books.close();
-  }
 }

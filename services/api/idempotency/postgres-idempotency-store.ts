@@ -106,6 +106,14 @@ export class PostgresIdempotencyStore implements IdempotencyStore {
     ]);
   }
 
+  /**
+   * Ends every lease; for an instance that knows itself to be the only one, when it starts: whoever held them is gone, and a client that asks
+   * again after a crash need not wait for them to run out.
+   */
+  async endLeases(): Promise<void> {
+    await this.#pool.query(`update api.idempotency_keys set lease_until = '-infinity' where state = 'running'`);
+  }
+
   async purge(nowMs: number): Promise<number> {
     const { rowCount } = await this.#pool.query(
       `delete from api.idempotency_keys where (project_id, key) in

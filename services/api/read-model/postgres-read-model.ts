@@ -3,7 +3,7 @@
  * other and a slow one cannot hold a connection for long. Values reach SQL as parameters only.
  */
 import type { Pool, PoolClient } from 'pg';
-import { type PriceTermsWire, termsFromWire } from '../../../events/contract/index.js';
+import { type CancelPolicy, type PriceTermsWire, termsFromWire } from '../../../events/contract/index.js';
 import {
   ACCOUNTS_PER_READ_MAX,
   type AccountRevision,
@@ -48,7 +48,7 @@ export class PostgresReadModel implements ReadModel {
       const { rows } = await client.query<RequestRow>(
         `select r.run_id, r.account_id, r.project_id, r.consumer_id, r.key_id, r.model, r.unit, r.status, r.finish_reason, r.error_code,
                 r.attempt, r.prompt_tokens, r.cached_tokens, r.completion_tokens, r.held_nanos::text, r.charged_nanos::text,
-                r.refunded_nanos::text, r.price_version, r.terms::text, r.prompt_tokens_max, r.output_tokens_budget,
+                r.refunded_nanos::text, r.price_version, r.terms::text, r.prompt_tokens_max, r.output_tokens_budget, r.cancel_policy,
                 ${epochMs('r.reserved_at', 'reserved_ms')}, ${epochMs('r.deadline_at', 'deadline_ms')}, ${epochMs('r.settled_at', 'settled_ms')},
                 r.reserved_event_id, r.usage_event_id, r.refund_event_id, r.settled_event_id
          from read_model.requests r where r.run_id = $1 and r.project_id = $2`,
@@ -171,6 +171,7 @@ type RequestRow = {
   readonly terms: string;
   readonly prompt_tokens_max: number;
   readonly output_tokens_budget: number;
+  readonly cancel_policy: CancelPolicy;
   readonly reserved_ms: number;
   readonly deadline_ms: number;
   readonly settled_ms: number | null;
@@ -204,6 +205,7 @@ function requestFromRow(row: RequestRow): RequestRecord {
     terms: termsFromWire(JSON.parse(row.terms) as PriceTermsWire),
     promptTokensMax: row.prompt_tokens_max,
     outputTokensBudget: row.output_tokens_budget,
+    cancelPolicy: row.cancel_policy,
     reservedAtMs: Math.round(row.reserved_ms),
     deadlineAtMs: Math.round(row.deadline_ms),
     settledAtMs: row.settled_ms === null ? null : Math.round(row.settled_ms),

@@ -1,5 +1,5 @@
 /** What the API reads of the projector's views. Never asked to admit a request: admission is the ledger's alone. */
-import type { Environment, Nanos, PriceTerms, RunOutcome, TokenUsage } from '../../../events/contract/index.js';
+import type { CancelPolicy, Environment, Nanos, PriceTerms, RunOutcome, TokenUsage } from '../../../events/contract/index.js';
 
 /** A run's record. Until it is settled its charge, refund and usage are unknown, which is not the same as zero. */
 export type RequestRecord = {
@@ -23,6 +23,8 @@ export type RequestRecord = {
   readonly terms: PriceTerms;
   readonly promptTokensMax: number;
   readonly outputTokensBudget: number;
+  /** What a cancelled run costs: what it generated, or nothing. */
+  readonly cancelPolicy: CancelPolicy;
   readonly reservedAtMs: number;
   readonly deadlineAtMs: number;
   readonly settledAtMs: number | null;

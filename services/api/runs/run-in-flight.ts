@@ -28,8 +28,11 @@ import type { Scheduler } from '../../../platform/scheduler.js';
 export const RUN_ATTEMPTS_MAX = 3;
 /** What a worker may need beyond the deadline to report that it stopped there. */
 export const WORKER_REPORT_GRACE_MS = 2_000;
-/** After the deadline and this, the client gets its answer without the settlement; the hold expires by itself. */
-export const SETTLEMENT_GRACE_MS = 10_000;
+/**
+ * After the deadline and this, the client is told that the run failed, without a settlement. Longer than the ledger's grace and the time that
+ * it tries to write, so that what it has charged is known here first; after its grace it charges nothing.
+ */
+export const SETTLEMENT_GRACE_MS = 20_000;
 /** Outputs and settlement come from different producers, so the last texts may follow the settlement; only so long. */
 export const LATE_OUTPUTS_GRACE_MS = 5_000;
 /** Tries to publish a final word; beyond them the hold's expiry says it. */

@@ -13,7 +13,10 @@ export type OpenAccountCommand = { readonly type: 'OpenAccount'; readonly accoun
 export type ReserveCreditCommand = { readonly type: 'ReserveCredit' } & ReserveCredit;
 export type GrantCreditCommand = { readonly type: 'GrantCredit' } & GrantCredit;
 
-/** Closes a reservation with the result of its run. A reservation that is not open any more is left as it is. */
+/**
+ * Closes a reservation with the result of its run. A reservation that is not open any more is left as it is; one that is overdue expires,
+ * unless the result is a failure.
+ */
 export type SettleReservationCommand = {
   readonly type: 'SettleReservation';
   readonly accountId: string;
@@ -25,13 +28,14 @@ export type SettleReservationCommand = {
   readonly attempt: number;
 };
 
-/** Releases a hold whose deadline plus grace has passed; before that it changes nothing. */
-export type ExpireReservationCommand = {
-  readonly type: 'ExpireReservation';
-  readonly accountId: string;
-  readonly runId: string;
-  readonly graceMs: number;
-};
+/**
+ * Time a result may take through bus and ledger after its run's deadline. Then the run has expired, whatever still comes: who waited for it
+ * has been told that it failed, and nobody pays for a failure.
+ */
+export const EXPIRY_GRACE_MS = 10_000;
+
+/** Releases a hold whose deadline plus `EXPIRY_GRACE_MS` has passed; before that it changes nothing. */
+export type ExpireReservationCommand = { readonly type: 'ExpireReservation'; readonly accountId: string; readonly runId: string };
 
 export type AccountCommand =
   | OpenAccountCommand

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { PriceTerms } from '../../../events/contract/index.js';
 import { ACCOUNT, apply, given, NOW_MS, OPENING, PER_RUN, reserve, runId, settle, USD } from '../testing/account-spec.js';
 import { CLOSED_RESERVATIONS_MAX, emptyAccount, evolve, GRANTS_MAX } from './account-state.js';
-import type { GrantCreditCommand } from './commands.js';
+import { EXPIRY_GRACE_MS, type GrantCreditCommand } from './commands.js';
 import { GRANT_NANOS_MAX, OPEN_RESERVATIONS_MAX } from './decide.js';
 import { InvariantError } from './invariant.js';
 
@@ -204,11 +204,13 @@ describe('settling', () => {
 });
 
 describe('expiring', () => {
-  const expire = { type: 'ExpireReservation', accountId: ACCOUNT, runId: runId(1), graceMs: 1_000 } as const;
+  const expire = { type: 'ExpireReservation', accountId: ACCOUNT, runId: runId(1) } as const;
+
+  const overdueMs = NOW_MS + 60_000 + EXPIRY_GRACE_MS;
 
   test('a hold past its deadline and grace is refunded in full', () => {
     const state = given(reserve())
-      .when(expire, NOW_MS + 61_000)
+      .when(expire, overdueMs)
       .thenEvents(
         { type: 'UsageRecorded', chargedNanos: 0n },
         { type: 'CreditRefunded', refundedNanos: 20_000_000n },
@@ -219,14 +221,42 @@ describe('expiring', () => {
 
   test('not a millisecond before', () => {
     given(reserve())
-      .when(expire, NOW_MS + 60_999)
+      .when(expire, overdueMs - 1)
       .thenUnchanged();
   });
 
   test('a late result after expiry charges nothing', () => {
     const spec = given(reserve());
-    apply(spec.state, expire, NOW_MS + 61_000);
+    apply(spec.state, expire, overdueMs);
     expect(apply(spec.state, settle())).toEqual({ kind: 'unchanged' });
+  });
+
+  test.each(['completed', 'cancelled'] as const)('a result that comes when the hold is overdue charges nothing: %s', (outcome) => {
+    const state = given(reserve())
+      .when(settle({ outcome }), overdueMs)
+      .thenEvents(
+        { type: 'UsageRecorded', chargedNanos: 0n },
+        { type: 'CreditRefunded', refundedNanos: 20_000_000n },
+        { type: 'ReservationSettled', outcome: 'expired', errorCode: 'deadline_exceeded' },
+      );
+    expect([state.availableNanos, state.heldNanos]).toEqual([USD, 0n]);
+  });
+
+  test('a result within the grace is charged as ever, and a failure keeps its cause however late it comes', () => {
+    given(reserve())
+      .when(settle(), overdueMs - 1)
+      .thenEvents(
+        { type: 'UsageRecorded', chargedNanos: 20_000_000n },
+        { type: 'CreditRefunded' },
+        { type: 'ReservationSettled', outcome: 'completed' },
+      );
+    given(reserve())
+      .when(settle({ outcome: 'failed', errorCode: 'engine_crashed' }), overdueMs)
+      .thenEvents(
+        { type: 'UsageRecorded', chargedNanos: 0n },
+        { type: 'CreditRefunded' },
+        { type: 'ReservationSettled', outcome: 'failed', errorCode: 'engine_crashed' },
+      );
   });
 });
 

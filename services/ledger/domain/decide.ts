@@ -5,12 +5,13 @@
 import { type AccountEvent, idTimeMs, type Nanos, NO_USAGE, type RunOutcome, type TokenUsage } from '../../../events/contract/index.js';
 import type { AccountOpening, GrantResult, ReserveResult } from '../ledger-client.js';
 import type { AccountState, OpenReservation } from './account-state.js';
-import type {
-  AccountCommand,
-  ExpireReservationCommand,
-  GrantCreditCommand,
-  ReserveCreditCommand,
-  SettleReservationCommand,
+import {
+  type AccountCommand,
+  EXPIRY_GRACE_MS,
+  type ExpireReservationCommand,
+  type GrantCreditCommand,
+  type ReserveCreditCommand,
+  type SettleReservationCommand,
 } from './commands.js';
 import { invariant, unreachable } from './invariant.js';
 import { chargePostings, grantPostings, refundPostings, reservationPostings } from './postings.js';
@@ -46,7 +47,7 @@ export function decide(command: AccountCommand, state: AccountState, nowMs: numb
     case 'GrantCredit':
       return decideGrant(command, state);
     case 'SettleReservation':
-      return decideSettle(command, state);
+      return decideSettle(command, state, nowMs);
     case 'ExpireReservation':
       return decideExpire(command, state, nowMs);
     default:
@@ -145,9 +146,10 @@ function decideGrant(command: GrantCreditCommand, state: AccountState): Decision
   ]);
 }
 
-function decideSettle(command: SettleReservationCommand, state: AccountState): Decision {
+function decideSettle(command: SettleReservationCommand, state: AccountState, nowMs: number): Decision {
   const reservation = state.open.get(command.runId);
   if (reservation === undefined) return UNCHANGED;
+  if (command.outcome !== 'failed' && isOverdue(reservation, nowMs)) return expired(command, reservation);
   const chargedNanos = chargeAtEnding(command.outcome, command.usage, reservation);
   return accepted(closingEvents(command, reservation, { ...command, chargedNanos }));
 }
@@ -167,9 +169,16 @@ function chargeAtEnding(outcome: RunOutcome, usage: TokenUsage, reservation: Ope
 
 function decideExpire(command: ExpireReservationCommand, state: AccountState, nowMs: number): Decision {
   const reservation = state.open.get(command.runId);
-  if (reservation === undefined || nowMs < reservation.deadlineMs + command.graceMs) return UNCHANGED;
+  return reservation === undefined || !isOverdue(reservation, nowMs) ? UNCHANGED : expired(command, reservation);
+}
+
+function isOverdue(reservation: OpenReservation, nowMs: number): boolean {
+  return nowMs >= reservation.deadlineMs + EXPIRY_GRACE_MS;
+}
+
+function expired(run: { readonly accountId: string; readonly runId: string }, reservation: OpenReservation): Decision {
   return accepted(
-    closingEvents(command, reservation, {
+    closingEvents(run, reservation, {
       outcome: 'expired',
       finishReason: null,
       usage: NO_USAGE,

@@ -6,11 +6,8 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../../platform/clock.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
 import type { AccountLedger } from '../accounts/account-ledger.js';
-import { failedSettlement } from '../domain/commands.js';
+import { EXPIRY_GRACE_MS, failedSettlement } from '../domain/commands.js';
 import type { OpenHolds } from '../holds/open-holds.js';
-
-/** Time a late result may still take through bus and ledger after the deadline. */
-export const EXPIRY_GRACE_MS = 10_000;
 
 /** How often due holds are looked for. */
 export const EXPIRY_INTERVAL_MS = 2_000;
@@ -29,7 +26,7 @@ export type ExpiryOptions = {
 /** Expires what is due now and returns how many holds were released. */
 export async function expireDueReservations({ ledger, holds, clock }: ExpiryOptions): Promise<number> {
   const due = await holds.dueBefore(clock.nowMs() - EXPIRY_GRACE_MS, EXPIRY_BATCH_MAX);
-  const outcomes = await Promise.all(due.map((hold) => ledger.submit({ type: 'ExpireReservation', ...hold, graceMs: EXPIRY_GRACE_MS })));
+  const outcomes = await Promise.all(due.map((hold) => ledger.submit({ type: 'ExpireReservation', ...hold })));
   return outcomes.filter((outcome) => outcome.kind === 'accepted').length;
 }
 

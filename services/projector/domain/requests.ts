@@ -1,5 +1,6 @@
 /** One row per run, gathered from its four facts. */
 import {
+  type CancelPolicy,
   type CreditReserved,
   type FinishReason,
   type ReservationSettled,
@@ -24,6 +25,7 @@ export type ReservedPart = {
   readonly terms: string;
   readonly promptTokensMax: number;
   readonly outputTokensBudget: number;
+  readonly cancelPolicy: CancelPolicy;
   readonly reservedAtMs: number;
   readonly deadlineMs: number;
   readonly eventId: string;
@@ -115,6 +117,7 @@ function reservedPartOf(event: CreditReserved, { account, eventId, occurredAtMs 
     terms: JSON.stringify(termsToWire(event.terms)),
     promptTokensMax: event.promptTokensMax,
     outputTokensBudget: event.outputTokensBudget,
+    cancelPolicy: event.cancelPolicy,
     reservedAtMs: occurredAtMs,
     deadlineMs: event.deadlineMs,
     eventId,

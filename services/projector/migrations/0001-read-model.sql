@@ -44,6 +44,7 @@ create table read_model.requests (
   terms text not null,               -- JSON, as frozen into CreditReserved
   prompt_tokens_max integer not null,
   output_tokens_budget integer not null,
+  cancel_policy text not null,       -- charge_generated, refund_all
   reserved_at timestamptz not null,
   deadline_at timestamptz not null,
   settled_at timestamptz,

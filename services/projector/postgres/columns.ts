@@ -58,6 +58,7 @@ const RESERVATION_COLUMNS: readonly Column<RequestChange>[] = [
   column('terms', 'text', (row) => reserved(row).terms),
   column('prompt_tokens_max', 'integer', (row) => reserved(row).promptTokensMax),
   column('output_tokens_budget', 'integer', (row) => reserved(row).outputTokensBudget),
+  column('cancel_policy', 'text', (row) => reserved(row).cancelPolicy),
   column('reserved_at', 'timestamptz', (row) => timeText(reserved(row).reservedAtMs)),
   column('deadline_at', 'timestamptz', (row) => timeText(reserved(row).deadlineMs)),
   column('reserved_event_id', 'uuid', (row) => reserved(row).eventId),

@@ -1,7 +1,7 @@
 /** Valid account histories for tests and benchmarks, made by the real decider. Deterministic. */
 import { accountIdOf, accountStream, makeId, type NewEvent, type RecordedEvent, toNewEvent } from '../../../events/contract/index.js';
 import { type AccountState, emptyAccount, evolve } from '../../ledger/domain/account-state.js';
-import { type AccountCommand, commandIdOfEvent } from '../../ledger/domain/commands.js';
+import { type AccountCommand, commandIdOfEvent, EXPIRY_GRACE_MS } from '../../ledger/domain/commands.js';
 import { decide } from '../../ledger/domain/decide.js';
 import type { AccountOpening } from '../../ledger/ledger-client.js';
 import { PER_RUN, USD } from '../../ledger/testing/examples.js';
@@ -108,7 +108,7 @@ function end({ history, accountId, startMs, stepMs }: Runs, run: number, runId: 
   const nowMs = startMs + run * stepMs;
   const outcome = ENDINGS[run % ENDINGS.length] ?? 'completed';
   if (outcome === 'expired') {
-    history.apply({ type: 'ExpireReservation', accountId, runId, graceMs: 0 }, nowMs + RUN_TIMEOUT_MS);
+    history.apply({ type: 'ExpireReservation', accountId, runId }, nowMs + RUN_TIMEOUT_MS + EXPIRY_GRACE_MS);
     return;
   }
   history.apply(

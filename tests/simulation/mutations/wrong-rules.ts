@@ -110,6 +110,10 @@ export const WRONG_RULES: readonly Mutation[] = [
     rules: withDecide((command, state, nowMs) => decide(command, state, command.type === 'ExpireReservation' ? nowMs + 13_000 : nowMs)),
   },
   {
+    name: 'a result is charged after its hold has expired',
+    rules: withDecide((command, state, nowMs) => decide(command, state, command.type === 'SettleReservation' ? 0 : nowMs)),
+  },
+  {
     name: 'a cancelled run is charged although the policy refunds all',
     rules: withReservation((open) => ({ ...open, cancelPolicy: 'charge_generated' })),
   },

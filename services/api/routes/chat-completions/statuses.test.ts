@@ -453,6 +453,8 @@ describe('500 and 503', () => {
     const drained = draining.api.drain(10_000);
     expect((await draining.chat()).body.error.code).toBe('shutting_down');
     expect((await draining.call('/healthz')).status).toBe(200);
+    const signUp = await draining.call('/v1/projects', { key: null, json: { name: 'Late', slug: 'late', environment: 'live' } });
+    expect([signUp.status, signUp.body.error.code]).toEqual([503, 'shutting_down']);
     await draining.worker.lastRun.finish();
     expect((await underWay).status).toBe(200);
     expect(await drained).toEqual({ drained: true });

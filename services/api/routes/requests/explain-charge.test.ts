@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import type { PerRunTerms, PerTokenTerms, PriceTerms, TokenUsage } from '../../../../events/contract/index.js';
+import type { CancelPolicy, PerRunTerms, PerTokenTerms, PriceTerms, TokenUsage } from '../../../../events/contract/index.js';
 import { chargeFor } from '../../../ledger/domain/pricing.js';
 import { explainCharge, explainPrice, lineAmount } from './explain-charge.js';
 
@@ -86,8 +86,14 @@ describe('explaining a price', () => {
 });
 
 describe('holding the price against the books', () => {
-  const run = (status: 'completed' | 'cancelled' | 'failed' | 'expired', heldNanos: bigint, chargedNanos: bigint) => ({
+  const run = (
+    status: 'completed' | 'cancelled' | 'failed' | 'expired',
+    heldNanos: bigint,
+    chargedNanos: bigint,
+    cancelPolicy: CancelPolicy = 'charge_generated',
+  ) => ({
     status,
+    cancelPolicy,
     heldNanos,
     chargedNanos,
     refundedNanos: heldNanos - chargedNanos,
@@ -98,7 +104,15 @@ describe('holding the price against the books', () => {
     ['a price above the hold', 20n, run('completed', 15n, 15n), 'capped_at_hold', true],
     ['a failed run', 10n, run('failed', 15n, 0n), 'run_failed', true],
     ['an expired hold', 0n, run('expired', 15n, 0n), 'hold_expired', true],
-    ['a cancelled run that is refunded', 10n, run('cancelled', 15n, 0n), 'cancelled_run_is_refunded', true],
+    ['a cancelled run that is refunded', 10n, run('cancelled', 15n, 0n, 'refund_all'), 'cancelled_run_is_refunded', true],
+    [
+      'a cancelled run that is charged against its policy',
+      10n,
+      run('cancelled', 15n, 10n, 'refund_all'),
+      'cancelled_run_is_refunded',
+      false,
+    ],
+    ['a cancelled run that is refunded against its policy', 10n, run('cancelled', 15n, 0n), null, false],
     ['a cancelled run that is charged', 10n, run('cancelled', 15n, 10n), null, true],
     ['a wrong charge', 10n, run('completed', 15n, 11n), null, false],
     ['a charged failure', 10n, run('failed', 15n, 10n), 'run_failed', false],
@@ -108,7 +122,9 @@ describe('holding the price against the books', () => {
   });
 
   test('a run that is not settled is not judged', () => {
-    expect(explainCharge(0n, { status: 'reserved', heldNanos: 5n, chargedNanos: null, refundedNanos: null })).toEqual({
+    expect(
+      explainCharge(0n, { status: 'reserved', cancelPolicy: 'refund_all', heldNanos: 5n, chargedNanos: null, refundedNanos: null }),
+    ).toEqual({
       waiver: null,
       addsUp: null,
     });

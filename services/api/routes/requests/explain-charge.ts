@@ -2,7 +2,14 @@
  * Derives a price line by line from frozen terms and measured tokens, and says where it was rounded. Independent of the ledger's own arithmetic
  * on purpose: the explanation is a second calculation that has to arrive at what was booked.
  */
-import { divideRounding, type Nanos, type PriceTerms, type Rounding, type TokenUsage } from '../../../../events/contract/index.js';
+import {
+  type CancelPolicy,
+  divideRounding,
+  type Nanos,
+  type PriceTerms,
+  type Rounding,
+  type TokenUsage,
+} from '../../../../events/contract/index.js';
 
 const NANO_DIGITS = 9;
 
@@ -78,6 +85,7 @@ export function lineAmount(line: ChargeLine): string {
 
 export type BookedRun = {
   readonly status: 'reserved' | 'completed' | 'cancelled' | 'failed' | 'expired';
+  readonly cancelPolicy: CancelPolicy;
   readonly heldNanos: Nanos;
   readonly chargedNanos: Nanos | null;
   readonly refundedNanos: Nanos | null;
@@ -97,8 +105,9 @@ export function explainCharge(priceNanos: Nanos, run: BookedRun): ChargeExplanat
   const isFree = run.chargedNanos === 0n;
   if (run.status === 'failed') return { waiver: 'run_failed', addsUp: balances && isFree };
   if (run.status === 'expired') return { waiver: 'hold_expired', addsUp: balances && isFree };
-  // The offer's policy is applied when the run is settled; a cancelled run is charged for what it generated, or for nothing.
-  if (run.status === 'cancelled' && isFree) return { waiver: 'cancelled_run_is_refunded', addsUp: balances };
+  if (run.status === 'cancelled' && run.cancelPolicy === 'refund_all') {
+    return { waiver: 'cancelled_run_is_refunded', addsUp: balances && isFree };
+  }
   const isCapped = priceNanos > run.heldNanos;
   const dueNanos = isCapped ? run.heldNanos : priceNanos;
   return { waiver: isCapped ? 'capped_at_hold' : null, addsUp: balances && run.chargedNanos === dueNanos };
