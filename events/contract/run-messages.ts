@@ -54,10 +54,17 @@ export type RunRequested = z.infer<typeof RunRequestedSchema>;
 export const RunCancelRequestedSchema = z.strictObject({ runId: id });
 export type RunCancelRequested = z.infer<typeof RunCancelRequestedSchema>;
 
-/** Worker to the API's reply topic: text as it is generated. `index` counts from 0 within an attempt. Type `RunOutput`. */
+/**
+ * Names one engine's work on an attempt, uniquely for ever. A request that is delivered again may be run by two workers; what they generate
+ * differs and is never mixed, because whoever reads it tells them apart by this. Empty on a final word that no engine spoke.
+ */
+const execution = z.string();
+
+/** Worker to the API's reply topic: text as it is generated. `index` counts from 0 within an execution. Type `RunOutput`. */
 export const RunOutputSchema = z.strictObject({
   runId: id,
   attempt: z.number().int().positive(),
+  execution,
   index: z.number().int().nonnegative(),
   text: z.string(),
 });
@@ -89,6 +96,7 @@ export type RunErrorCode = (typeof RUN_ERROR_CODES)[number];
 export const RunAttemptFailedSchema = z.strictObject({
   runId: id,
   attempt: z.number().int().positive(),
+  execution,
   errorCode: z.enum(RUN_ERROR_CODES),
   /** For the log and, where it concerns the client's own input, for the answer. */
   message: z.string(),
@@ -101,13 +109,14 @@ export const RunFinishedSchema = z.strictObject({
   runId: id,
   accountId: id,
   attempt: z.number().int().nonnegative(),
+  execution,
   outcome: z.enum(['completed', 'cancelled', 'failed']),
   finishReason: z.enum(['stop', 'length']).nullable(),
   usage: TokenUsageSchema,
   errorCode: z.enum(RUN_ERROR_CODES).nullable(),
   /** Stable across model, quantisation and runtime; what really ran. */
   systemFingerprint: z.string().nullable(),
-  /** Number of `RunOutput` messages of the accepted attempt, so that a reader knows it has them all. */
+  /** Number of `RunOutput` messages of this execution, so that a reader knows it has them all. */
   outputs: z.number().int().nonnegative(),
   replyTopic: z.string(),
 });
@@ -121,6 +130,7 @@ export const RunSettledSchema = z.strictObject({
   finishReason: z.enum(['stop', 'length']).nullable(),
   errorCode: z.string().nullable(),
   attempt: z.number().int().nonnegative(),
+  execution,
   usage: TokenUsageSchema,
   systemFingerprint: z.string().nullable(),
   outputs: z.number().int().nonnegative(),

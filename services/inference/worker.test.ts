@@ -123,14 +123,15 @@ describe('a run that completes', () => {
     held.latest.finish();
     await whenHeard('RunFinished');
     expect(outputs()).toEqual([
-      { runId: asked.runId, attempt: 1, index: 0, text: 'one two ' },
-      { runId: asked.runId, attempt: 1, index: 1, text: 'three' },
+      { runId: asked.runId, attempt: 1, execution: 'worker-1/1', index: 0, text: 'one two ' },
+      { runId: asked.runId, attempt: 1, execution: 'worker-1/1', index: 1, text: 'three' },
     ]);
     expect(finished()).toEqual([
       {
         runId: asked.runId,
         accountId: 'acc_1',
         attempt: 1,
+        execution: 'worker-1/1',
         outcome: 'completed',
         finishReason: 'stop',
         usage: { promptTokens: 5, cachedTokens: 1, completionTokens: 3 },
@@ -182,7 +183,9 @@ describe('a run that does not', () => {
     await taken(1);
     held.latest.fail(new EngineError('engine_crashed', 'gone', retryable));
     await whenHeard('RunAttemptFailed');
-    expect(failed()).toEqual([{ runId: asked.runId, attempt: 1, errorCode: 'engine_crashed', message: 'gone', retryable }]);
+    expect(failed()).toEqual([
+      { runId: asked.runId, attempt: 1, execution: 'worker-1/1', errorCode: 'engine_crashed', message: 'gone', retryable },
+    ]);
     expect(finished()).toEqual([]);
   });
 

@@ -40,7 +40,7 @@ const DEADLINE_SWEEP_MS = 250;
 export type WorkerOptions = {
   readonly bus: MessageBus;
   readonly pool: string;
-  /** Unique among workers; each reads all cancellations. */
+  /** Unique among all workers that ever were: it names executions, and each worker reads all cancellations. */
   readonly workerId: string;
   /** The engine for a run, or `null` for a model that this worker does not serve. */
   readonly engineFor: (request: RunRequested) => Engine | null;
@@ -59,8 +59,9 @@ export type Worker = {
 /** `superseded`: a newer attempt of the same run has come, so nobody waits for this one. */
 type AbortReason = 'cancel' | 'deadline' | 'stopping' | 'superseded';
 
-type RunUnderWay = {
-  readonly request: RunRequested;
+type Execution = { readonly request: RunRequested; readonly execution: string };
+
+type RunUnderWay = Execution & {
   readonly abort: AbortController;
   /** Why it was aborted; decides what is reported. */
   abortedFor: AbortReason | null;
@@ -108,6 +109,7 @@ class WorkerLoop {
   readonly #dirty = new Set<RunUnderWay>();
   readonly #recent = new RecentRuns();
   readonly #outbox: Outbox;
+  #executions = 0;
   #cancelSweep: () => void = () => {};
   #onIdle: (() => void) | null = null;
 
@@ -179,26 +181,28 @@ class WorkerLoop {
   #begin(request: RunRequested): void {
     // At-least-once delivery: an attempt is run once, and an older one never again.
     if (!this.#recent.isNewAttempt(request.runId, request.attempt)) return;
+    this.#executions += 1;
+    const execution = `${this.#options.workerId}/${this.#executions}`;
     const older = this.#runs.get(request.runId);
     if (older !== undefined) this.#abort(older, 'superseded');
     if (this.#recent.wasCancelled(request.runId)) {
-      this.#reportResult(request, 0, null, { outcome: 'cancelled', finishReason: null, usage: NO_USAGE });
+      this.#reportResult({ request, execution, outputs: 0 }, null, { outcome: 'cancelled', finishReason: null, usage: NO_USAGE });
       return;
     }
     if (this.#options.clock.nowMs() >= request.deadlineMs) {
-      this.#reportFailure(request, 'deadline_exceeded', 'The run waited past its deadline.', false);
+      this.#reportFailure({ request, execution }, 'deadline_exceeded', 'The run waited past its deadline.', false);
       return;
     }
     const engine = this.#options.engineFor(request);
     if (engine === null) {
-      this.#reportFailure(request, 'model_unavailable', `This worker does not serve ${request.model}.`, true);
+      this.#reportFailure({ request, execution }, 'model_unavailable', `This worker does not serve ${request.model}.`, true);
       return;
     }
     if (this.#underWay.size >= RUNS_MAX) {
-      this.#reportFailure(request, 'engine_at_capacity', 'The worker has all the runs that it can hold.', true);
+      this.#reportFailure({ request, execution }, 'engine_at_capacity', 'The worker has all the runs that it can hold.', true);
       return;
     }
-    const run: RunUnderWay = { request, abort: new AbortController(), abortedFor: null, text: '', outputs: 0 };
+    const run: RunUnderWay = { request, execution, abort: new AbortController(), abortedFor: null, text: '', outputs: 0 };
     this.#runs.set(request.runId, run);
     this.#underWay.add(run);
     this.#options.metrics.runStarted();
@@ -241,7 +245,7 @@ class WorkerLoop {
   #putText(run: RunUnderWay): void {
     if (run.text === '') return;
     const { runId, attempt, replyTopic } = run.request;
-    const value = { runId, attempt, index: run.outputs, text: run.text };
+    const value = { runId, attempt, execution: run.execution, index: run.outputs, text: run.text };
     run.text = '';
     run.outputs += 1;
     this.#outbox.put(replyTopic, { key: runId, type: 'RunOutput', headers: {}, value });
@@ -256,7 +260,6 @@ class WorkerLoop {
   }
 
   #report(run: RunUnderWay, engine: Engine, result: EngineResult): void {
-    const { request } = run;
     this.#options.metrics.tokensCounted(result.usage);
     if (run.abortedFor === 'superseded') return;
     if (result.outcome === 'cancelled' && run.abortedFor !== 'cancel') {
@@ -264,33 +267,35 @@ class WorkerLoop {
       return;
     }
     this.#putText(run);
-    this.#reportResult(request, run.outputs, engine.systemFingerprint, result);
+    this.#reportResult(run, engine.systemFingerprint, result);
   }
 
-  #reportAbort({ request, abortedFor }: RunUnderWay): void {
-    if (abortedFor === 'deadline') this.#reportFailure(request, 'deadline_exceeded', 'The run took longer than it may.', false);
-    else this.#reportFailure(request, 'engine_failed', 'The worker is stopping.', true);
+  #reportAbort(run: RunUnderWay): void {
+    if (run.abortedFor === 'deadline') this.#reportFailure(run, 'deadline_exceeded', 'The run took longer than it may.', false);
+    else this.#reportFailure(run, 'engine_failed', 'The worker is stopping.', true);
   }
 
   #reportError(run: RunUnderWay, error: unknown): void {
     if (run.abortedFor === 'superseded') return;
     if (run.abortedFor === 'cancel') {
-      this.#reportResult(run.request, run.outputs, null, { outcome: 'cancelled', finishReason: null, usage: NO_USAGE });
+      this.#reportResult(run, null, { outcome: 'cancelled', finishReason: null, usage: NO_USAGE });
     } else if (error instanceof EngineError) {
-      this.#reportFailure(run.request, error.code, error.message, error.retryable);
+      this.#reportFailure(run, error.code, error.message, error.retryable);
     } else {
       this.#options.logger.error({ err: error, runId: run.request.runId }, 'engine failed unexpectedly');
-      this.#reportFailure(run.request, 'engine_failed', 'The engine failed.', true);
+      this.#reportFailure(run, 'engine_failed', 'The engine failed.', true);
     }
   }
 
-  #reportResult(request: RunRequested, outputs: number, systemFingerprint: string | null, result: EngineResult): void {
-    const { runId, accountId, attempt, replyTopic } = request;
+  #reportResult(run: Execution & { readonly outputs: number }, systemFingerprint: string | null, result: EngineResult): void {
+    const { execution, outputs } = run;
+    const { runId, accountId, attempt, replyTopic } = run.request;
     const { outcome, finishReason, usage } = result;
     const value: RunFinished = {
       runId,
       accountId,
       attempt,
+      execution,
       outcome,
       finishReason,
       usage,
@@ -302,9 +307,9 @@ class WorkerLoop {
     this.#outbox.put(RUN_RESULTS_TOPIC, { key: accountId, type: 'RunFinished', headers: {}, value: value as JsonObject });
   }
 
-  #reportFailure(request: RunRequested, errorCode: RunErrorCode, message: string, retryable: boolean): void {
+  #reportFailure({ request, execution }: Execution, errorCode: RunErrorCode, message: string, retryable: boolean): void {
     const { runId, attempt, replyTopic } = request;
-    const value = { runId, attempt, errorCode, message, retryable };
+    const value = { runId, attempt, execution, errorCode, message, retryable };
     this.#outbox.put(replyTopic, { key: runId, type: 'RunAttemptFailed', headers: {}, value });
   }
 

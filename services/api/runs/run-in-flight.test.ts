@@ -63,10 +63,17 @@ function startRun(options: { stream?: boolean; refusals?: Error[] } = {}) {
   return { run, published, texts, endings, typesPublished, lastValue };
 }
 
-const output = (index: number, text: string, attempt = 1) => ({ runId: 'run_1', attempt, index, text });
+const output = (index: number, text: string, attempt = 1, execution = `worker/${attempt}`) => ({
+  runId: 'run_1',
+  attempt,
+  execution,
+  index,
+  text,
+});
 const failed = (errorCode: 'engine_crashed' | 'engine_at_capacity', attempt = 1, retryable = true) => ({
   runId: 'run_1',
   attempt,
+  execution: `worker/${attempt}`,
   errorCode,
   message: 'm',
   retryable,
@@ -79,6 +86,7 @@ function settled(overrides: Partial<RunSettled> = {}): RunSettled {
     finishReason: 'stop',
     errorCode: null,
     attempt: 1,
+    execution: `worker/${overrides.attempt ?? 1}`,
     usage: USAGE,
     systemFingerprint: 'fp',
     outputs: 0,
@@ -156,6 +164,47 @@ describe('attempts', () => {
     run.onAttemptFailed(failed('engine_at_capacity', 1, false));
     run.onSettled(settled({ outputs: 1 }), NOW_MS);
     expect([endings[0]?.status, texts]).toEqual(['completed', ['answer']]);
+  });
+});
+
+describe('a request that two workers were given', () => {
+  const other = 'worker-b/1';
+
+  test('the answer is the text of the execution that the books accepted, whole and unmixed', () => {
+    const { run, texts, endings } = startRun();
+    run.onOutput(output(0, 'a0'));
+    run.onOutput(output(0, 'b0', 1, other));
+    run.onOutput(output(1, 'a1'));
+    run.onSettled(settled({ execution: other, outputs: 2 }), NOW_MS);
+    run.onOutput(output(2, 'a2'));
+    expect(endings).toEqual([]);
+    run.onOutput(output(1, 'b1', 1, other));
+    expect([texts, endings[0]?.status]).toEqual([['b0b1'], 'completed']);
+  });
+
+  test('a stream follows the first to speak, and ends well when the books accepted that one', () => {
+    const { run, texts, endings } = startRun({ stream: true });
+    run.onOutput(output(0, 'a0'));
+    run.onOutput(output(0, 'b0', 1, other));
+    run.onAttemptFailed({ ...failed('engine_crashed'), execution: other });
+    run.onOutput(output(1, 'a1'));
+    run.onSettled(settled({ outputs: 2 }), NOW_MS);
+    expect([texts, endings[0]?.status]).toEqual([['a0', 'a1'], 'completed']);
+  });
+
+  test('a stream whose books accepted the other one is broken off rather than called whole', () => {
+    const { run, endings } = startRun({ stream: true });
+    run.onOutput(output(0, 'a0'));
+    run.onSettled(settled({ execution: other, outputs: 1 }), NOW_MS);
+    expect(endings[0]?.status).toBe('answer_lost');
+  });
+
+  test('a settlement before any text decides whose text a stream takes', () => {
+    const { run, texts, endings } = startRun({ stream: true });
+    run.onSettled(settled({ execution: other, outputs: 1 }), NOW_MS);
+    run.onOutput(output(0, 'a0'));
+    run.onOutput(output(0, 'b0', 1, other));
+    expect([texts, endings[0]?.status]).toEqual([['b0'], 'completed']);
   });
 });
 

@@ -2,7 +2,7 @@
  * One run as the API sees it, from `RunRequested` to `RunSettled`. The API is the harness: it repeats a failed attempt on another worker
  * while nothing has been handed to the client, and gives up by reporting the run as failed. It never settles; the ledger does.
  *
- *   running(attempt) ──RunOutput──▶ running            text is handed on, a superseded attempt's is ignored
+ *   running(attempt) ──RunOutput──▶ running            text is handed on: of one attempt, and of one execution of it
  *         │ ├────────RunAttemptFailed (retryable, nothing handed on, attempts left)──▶ running(attempt + 1)
  *         │ └────────any other failure, deadline──▶ given up: RunFinished{failed} is published
  *         └──RunSettled──▶ settled ──all outputs are here──▶ ended       (also from given up)
@@ -26,6 +26,8 @@ import type { Scheduler } from '../../../platform/scheduler.js';
 
 /** The first attempt and two repetitions. */
 export const RUN_ATTEMPTS_MAX = 3;
+/** Workers at work on one attempt, because its request was delivered again. Texts are kept of each until the books have accepted one. */
+const EXECUTIONS_MAX = 4;
 /** What a worker may need beyond the deadline to report that it stopped there. */
 export const WORKER_REPORT_GRACE_MS = 2_000;
 /**
@@ -63,12 +65,16 @@ export type RunInFlightOptions = {
   readonly onTrouble: (message: string, error: unknown) => void;
 };
 
+/** What has come of one execution. */
+type Execution = { outputs: number; heldBackText: string };
+
 export class RunInFlight {
   readonly #options: RunInFlightOptions;
   #attempt: number;
-  #outputs = 0;
-  #heldBackText = '';
-  #handedOn = false;
+  /** Of the attempt under way, in the order they were heard of. */
+  readonly #executions = new Map<string, Execution>();
+  /** The execution whose text the client of a stream has. */
+  #handedOn: string | null = null;
   #failure: RunFailure | null = null;
   #settled: RunSettled | null = null;
   #settledAtMs = 0;
@@ -105,22 +111,26 @@ export class RunInFlight {
 
   onOutput(output: RunOutput): void {
     if (this.#ended || this.#cancelled || output.attempt !== this.#attempt) return;
+    const wanted = this.#settled?.execution ?? this.#handedOn ?? output.execution;
+    if (output.execution !== wanted) return;
+    const execution = this.#executionOf(output.execution);
     // The bus delivers at least once and in order: a lower index is a repetition.
-    if (output.index !== this.#outputs) return;
-    this.#outputs += 1;
+    if (execution === null || output.index !== execution.outputs) return;
+    execution.outputs += 1;
     if (this.#options.request.stream) {
-      this.#handedOn = true;
+      this.#handedOn = output.execution;
       this.#options.onText(output.text);
-    } else this.#heldBackText += output.text;
+    } else execution.heldBackText += output.text;
     if (this.#settled !== null) this.#endIfWhole(this.#settled);
   }
 
   onAttemptFailed(failed: RunAttemptFailed): void {
     if (this.#ended || this.#gaveUp || this.#settled !== null || failed.attempt !== this.#attempt) return;
+    // The client has another execution's text, which goes on.
+    if (this.#handedOn !== null && failed.execution !== this.#handedOn) return;
     if (failed.retryable && this.#mayRepeat(failed.errorCode)) {
       this.#attempt += 1;
-      this.#outputs = 0;
-      this.#heldBackText = '';
+      this.#executions.clear();
       void this.publish();
       return;
     }
@@ -132,8 +142,8 @@ export class RunInFlight {
     this.#settled = settled;
     this.#settledAtMs = nowMs;
     if (settled.outcome !== 'completed' || this.#cancelled) this.#end({ status: 'not_completed', settled, failure: this.#failure });
-    // The books accepted an attempt whose texts were passed over, or this announces a result that had been settled before.
-    else if (settled.attempt !== this.#attempt || settled.finishReason === null) this.#end({ status: 'answer_lost', settled });
+    // The books accepted an execution whose texts were passed over, or this announces a result that had been settled before.
+    else if (!this.#isFollowed(settled) || settled.finishReason === null) this.#end({ status: 'answer_lost', settled });
     else this.#endIfWhole(settled);
   }
 
@@ -153,18 +163,32 @@ export class RunInFlight {
   cancel(): void {
     if (this.#ended || this.#cancelled) return;
     this.#cancelled = true;
-    this.#heldBackText = '';
+    this.#executions.clear();
     void this.#tellWorkersToStop();
   }
 
   #mayRepeat(errorCode: RunErrorCode): boolean {
     // A full queue is an answer: repeating it at once would only fill it further.
-    return !this.#handedOn && !this.#cancelled && this.#attempt < RUN_ATTEMPTS_MAX && errorCode !== 'engine_at_capacity';
+    return this.#handedOn === null && !this.#cancelled && this.#attempt < RUN_ATTEMPTS_MAX && errorCode !== 'engine_at_capacity';
+  }
+
+  #isFollowed({ attempt, execution }: RunSettled): boolean {
+    return attempt === this.#attempt && (this.#handedOn === null || this.#handedOn === execution);
+  }
+
+  /** `null`: there are more than anybody will ever need. */
+  #executionOf(name: string): Execution | null {
+    const known = this.#executions.get(name);
+    if (known !== undefined || this.#executions.size >= EXECUTIONS_MAX) return known ?? null;
+    const execution = { outputs: 0, heldBackText: '' };
+    this.#executions.set(name, execution);
+    return execution;
   }
 
   #endIfWhole(settled: RunSettled): void {
-    if (this.#outputs < settled.outputs) return;
-    if (this.#heldBackText !== '') this.#options.onText(this.#heldBackText);
+    const { outputs, heldBackText } = this.#executions.get(settled.execution) ?? { outputs: 0, heldBackText: '' };
+    if (outputs < settled.outputs) return;
+    if (heldBackText !== '') this.#options.onText(heldBackText);
     this.#end({ status: 'completed', settled });
   }
 
@@ -183,6 +207,7 @@ export class RunInFlight {
       runId: request.runId,
       accountId: request.accountId,
       attempt: this.#attempt,
+      execution: '',
       outcome: 'failed',
       finishReason: null,
       usage: NO_USAGE,

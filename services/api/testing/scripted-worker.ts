@@ -16,9 +16,17 @@ import {
 export const SCRIPTED_USAGE: TokenUsage = { promptTokens: 10, cachedTokens: 0, completionTokens: 5 };
 export const SCRIPTED_FINGERPRINT = 'fp_scripted';
 
+let executions = 0;
+
+function nextExecution(): number {
+  executions += 1;
+  return executions;
+}
+
 /** One attempt, as its script sees it. */
 export class ScriptedRun {
   readonly request: RunRequested;
+  readonly execution = `scripted/${nextExecution()}`;
   readonly #bus: MessageBus;
   #outputs = 0;
 
@@ -31,7 +39,7 @@ export class ScriptedRun {
     const { runId, attempt } = this.request;
     const index = this.#outputs;
     this.#outputs += 1;
-    await this.#send(this.request.replyTopic, runId, 'RunOutput', { runId, attempt, index, text });
+    await this.#send(this.request.replyTopic, runId, 'RunOutput', { runId, attempt, execution: this.execution, index, text });
   }
 
   finish(finishReason: 'stop' | 'length' = 'stop', usage: TokenUsage = SCRIPTED_USAGE): Promise<void> {
@@ -44,7 +52,7 @@ export class ScriptedRun {
 
   async fail(errorCode: RunErrorCode, retryable: boolean, message = 'scripted failure'): Promise<void> {
     const { runId, attempt, replyTopic } = this.request;
-    await this.#send(replyTopic, runId, 'RunAttemptFailed', { runId, attempt, errorCode, message, retryable });
+    await this.#send(replyTopic, runId, 'RunAttemptFailed', { runId, attempt, execution: this.execution, errorCode, message, retryable });
   }
 
   #finished(result: { outcome: 'completed' | 'cancelled'; finishReason: 'stop' | 'length' | null; usage: TokenUsage }): Promise<void> {
@@ -53,6 +61,7 @@ export class ScriptedRun {
       runId,
       accountId,
       attempt,
+      execution: this.execution,
       ...result,
       errorCode: null,
       systemFingerprint: SCRIPTED_FINGERPRINT,

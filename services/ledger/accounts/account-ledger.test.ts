@@ -71,6 +71,43 @@ describe('the ledger over a store', () => {
     expect(ledger.pendingCommands).toBe(0);
   });
 
+  test('callers that come together are shared between the appends that may run at once', async () => {
+    const sizes: number[] = [];
+    const { ledger } = setUp(
+      withAppend((inner, batch) => {
+        sizes.push(batch.length);
+        return inner.append(batch);
+      }),
+    );
+    const reserveOnEach = (from: number) =>
+      Promise.all(Array.from({ length: 64 }, (_, n) => ledger.submit({ ...reserve({ runId: runId(from + n) }), accountId: `acc_${n}` })));
+    await reserveOnEach(0);
+    sizes.length = 0;
+    await reserveOnEach(100);
+    expect(sizes).toEqual([32, 32]);
+  });
+
+  test('what needs no writing is not answered from a state that another writer has outdated', async () => {
+    const { ledger, another, eventsOf } = setUp();
+    await ledger.submit(reserve({ runId: runId(1) }));
+    await another().submit(reserve({ runId: runId(2) }));
+    // To the first ledger's cache the second run is unknown, and settling it would change nothing.
+    const outcome = await ledger.submit(settle({ runId: runId(2) }));
+    expect(outcome).toMatchObject({ kind: 'accepted', closed: { outcome: 'completed', chargedNanos: 20_000_000n } });
+    expect((await eventsOf()).at(-1)).toMatchObject({ type: 'ReservationSettled', data: { runId: runId(2) } });
+  });
+
+  test('an ending that another ledger wrote under the same ids is what the caller and the cache are told', async () => {
+    const { ledger, another, eventsOf } = setUp();
+    await ledger.submit(reserve());
+    await another().submit(settle());
+    const written = await eventsOf();
+    const outcome = await ledger.submit(settle({ outcome: 'failed', errorCode: 'engine_crashed' }));
+    expect(outcome).toMatchObject({ kind: 'unchanged', closed: { outcome: 'completed', chargedNanos: 20_000_000n } });
+    expect(await ledger.read(ACCOUNT)).toMatchObject({ availableNanos: USD - 20_000_000n, heldNanos: 0n, revision: written.length - 1 });
+    expect(await eventsOf()).toEqual(written);
+  });
+
   test('an append whose answer was lost is answered once and written once', async () => {
     let lost = 2;
     const { client, eventsOf } = setUp(

@@ -72,6 +72,7 @@ function runSettledOf(finished: RunFinished, { closed, availableNanos, revision 
     finishReason: isThisResult ? finished.finishReason : null,
     errorCode: isThisResult ? finished.errorCode : null,
     attempt: isThisResult ? finished.attempt : 0,
+    execution: isThisResult ? finished.execution : '',
     usage: closed.usage,
     systemFingerprint: finished.systemFingerprint,
     outputs: finished.outputs,
