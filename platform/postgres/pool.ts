@@ -17,6 +17,11 @@ export type PostgresPoolOptions = {
   readonly logger: Logger;
   /** 0 for none. */
   readonly statementTimeoutMs?: number;
+  /**
+   * A caller is told after this that the server did not answer, and the connection is given up: the server's own limit is of no use when the
+   * server stands still. None by default, because bulk work takes as long as it takes.
+   */
+  readonly answerTimeoutMs?: number;
   /** Server settings of each connection, such as `enable_seqscan: 'off'`. */
   readonly settings?: Readonly<Record<string, string>>;
 };
@@ -29,6 +34,7 @@ export function createPostgresPool(options: PostgresPoolOptions): pg.Pool {
     application_name: options.applicationName,
     max: options.connectionsMax,
     statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_DEFAULT_MS,
+    ...(options.answerTimeoutMs === undefined ? {} : { query_timeout: options.answerTimeoutMs }),
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     idleTimeoutMillis: IDLE_TIMEOUT_MS,
     keepAlive: true,

@@ -41,8 +41,10 @@ export async function openDatabase(options: {
   readonly dataDirectory: string;
   readonly databaseUrl: string | undefined;
   readonly logger: Logger;
+  /** For a process that serves requests; bulk work has no such limit. */
+  readonly answerTimeoutMs?: number;
 }): Promise<Database> {
-  const { logger } = options;
+  const { logger, answerTimeoutMs } = options;
   const shutdown = createShutdown(logger);
   try {
     let connectionString = options.databaseUrl;
@@ -51,7 +53,13 @@ export async function openDatabase(options: {
       shutdown.push('embedded Postgres', () => server.stop());
       connectionString = server.connectionString;
     }
-    const pool = createPostgresPool({ connectionString, connectionsMax: POOL_CONNECTIONS_MAX, applicationName: 'farebox', logger });
+    const pool = createPostgresPool({
+      connectionString,
+      connectionsMax: POOL_CONNECTIONS_MAX,
+      applicationName: 'farebox',
+      logger,
+      ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
+    });
     shutdown.push('pool', () => pool.end());
     await migrate({ pool, logger, sources: MIGRATION_SOURCES });
     const store = createPostgresEventStore({ pool, logger });
