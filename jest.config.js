@@ -1,7 +1,6 @@
 /**
  * Tests run from the compiled output: what is tested is what ships, child processes included. `npm run build` comes first.
- * `unit` is the quick loop; `system` starts whole processes, real models and the simulation; `storm` kills, stops and fills things up for many
- * minutes, and is run by `npm run test:storm`.
+ * `unit` is the quick loop; `system` starts whole processes, real models and the simulation; `storm` kills, stops and fills things up.
  */
 const common = {
   roots: ['<rootDir>/dist'],
