@@ -8,3 +8,4 @@ export * from './pricing.js';
 export * from './run-messages.js';
 export * from './streams.js';
 export * from './topics.js';
+export * from './worker-messages.js';

@@ -60,6 +60,13 @@ export type RunCancelRequested = z.infer<typeof RunCancelRequestedSchema>;
  */
 const execution = z.string();
 
+/**
+ * Worker to the API's reply topic: the run has been taken. Sent where workers are processes of their own, so that the API knows whose loss it
+ * would be. Type `RunStarted`.
+ */
+export const RunStartedSchema = z.strictObject({ runId: id, attempt: z.number().int().positive(), execution });
+export type RunStarted = z.infer<typeof RunStartedSchema>;
+
 /** Worker to the API's reply topic: text as it is generated. `index` counts from 0 within an execution. Type `RunOutput`. */
 export const RunOutputSchema = z.strictObject({
   runId: id,

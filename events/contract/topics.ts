@@ -18,6 +18,9 @@ export function repliesTopic(instanceId: string): string {
   return `api.replies.v1.${instanceId}`;
 }
 
+/** Signs of life of every inference worker, read by every API instance. Key: worker id. */
+export const WORKERS_TOPIC = 'inference.workers.v1';
+
 /** What the relay publishes from the account streams. Key: account id. */
 export const ACCOUNT_EVENTS_TOPIC = 'ledger.account-events.v1';
 

@@ -10,6 +10,7 @@
 import type { Logger } from 'pino';
 import type { BusSubscription, Message, MessageBus } from '../../events/bus/message-bus.js';
 import {
+  executionOf,
   type JsonObject,
   NO_USAGE,
   RUN_RESULTS_TOPIC,
@@ -48,6 +49,8 @@ export type WorkerOptions = {
   readonly scheduler: Scheduler;
   readonly logger: Logger;
   readonly metrics: WorkerMetrics;
+  /** Whether the API is told who has taken its run. A worker in the API's own process cannot be lost without it. */
+  readonly tellsStarts?: boolean;
 };
 
 export type Worker = {
@@ -182,7 +185,7 @@ class WorkerLoop {
     // At-least-once delivery: an attempt is run once, and an older one never again.
     if (!this.#recent.isNewAttempt(request.runId, request.attempt)) return;
     this.#executions += 1;
-    const execution = `${this.#options.workerId}/${this.#executions}`;
+    const execution = executionOf(this.#options.workerId, this.#executions);
     const older = this.#runs.get(request.runId);
     if (older !== undefined) this.#abort(older, 'superseded');
     if (this.#recent.wasCancelled(request.runId)) {
@@ -206,6 +209,7 @@ class WorkerLoop {
     this.#runs.set(request.runId, run);
     this.#underWay.add(run);
     this.#options.metrics.runStarted();
+    if (this.#options.tellsStarts === true) this.#reportStart(run);
     void this.#run(run, engine);
   }
 
@@ -285,6 +289,11 @@ class WorkerLoop {
       this.#options.logger.error({ err: error, runId: run.request.runId }, 'engine failed unexpectedly');
       this.#reportFailure(run, 'engine_failed', 'The engine failed.', true);
     }
+  }
+
+  #reportStart({ request, execution }: Execution): void {
+    const { runId, attempt, replyTopic } = request;
+    this.#outbox.put(replyTopic, { key: runId, type: 'RunStarted', headers: {}, value: { runId, attempt, execution } });
   }
 
   #reportResult(run: Execution & { readonly outputs: number }, systemFingerprint: string | null, result: EngineResult): void {

@@ -79,7 +79,8 @@ export class ApiNode {
       const begun = await this.#idempotency.begin({
         projectId: request.projectId,
         key: request.idempotencyKey,
-        requestDigest: createHash('sha256').update(request.content).digest(),
+        // The API's digest covers the payer too: one key for two payers is two requests.
+        requestDigest: createHash('sha256').update(`${request.accountId}\n${request.content}`).digest(),
         accountId: request.accountId,
         runId,
       });

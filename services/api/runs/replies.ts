@@ -4,7 +4,7 @@
  */
 
 import type { BusSubscription, Message, MessageBus } from '../../../events/bus/message-bus.js';
-import { type RunAttemptFailed, type RunOutput, type RunSettled, repliesTopic } from '../../../events/contract/index.js';
+import { type RunAttemptFailed, type RunOutput, type RunSettled, type RunStarted, repliesTopic } from '../../../events/contract/index.js';
 import type { Clock } from '../../../platform/clock.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
 import type { RunInFlight } from './run-in-flight.js';
@@ -14,7 +14,7 @@ export const RUNS_IN_FLIGHT_MAX = 10_000;
 /** Waits are seconds to minutes; a quarter of a second late is early enough, and one timer serves all runs. */
 const TICK_MS = 250;
 
-type RunMessage = RunOutput | RunAttemptFailed | RunSettled;
+type RunMessage = RunOutput | RunAttemptFailed | RunSettled | RunStarted;
 
 export type RepliesOptions = {
   readonly bus: MessageBus;
@@ -94,6 +94,15 @@ export class Replies {
     if (type === 'RunOutput') run.onOutput(value as RunOutput);
     else if (type === 'RunSettled') run.onSettled(value as RunSettled, this.#options.clock.nowMs());
     else if (type === 'RunAttemptFailed') run.onAttemptFailed(value as RunAttemptFailed);
+    else if (type === 'RunStarted') run.onStarted(value as RunStarted);
+  }
+
+  /** Runs that the worker had are tried elsewhere or given up. */
+  workerLost(workerId: string): void {
+    for (const [runId, run] of this.#runs) {
+      run.onWorkerLost(workerId);
+      if (run.hasEnded) this.#runs.delete(runId);
+    }
   }
 
   /** Ends runs that have waited too long; public so that a simulated clock can drive it. */

@@ -208,6 +208,47 @@ describe('a request that two workers were given', () => {
   });
 });
 
+describe('a worker that is lost', () => {
+  const started = (execution: string, attempt = 1) => ({ runId: 'run_1', attempt, execution });
+
+  test('before any text the run is tried elsewhere; another worker’s loss is nothing to it', async () => {
+    const { run, lastValue, typesPublished } = startRun();
+    await run.publish();
+    run.onStarted(started('w1/7'));
+    run.onWorkerLost('w');
+    run.onWorkerLost('w2');
+    expect(typesPublished()).toEqual(['RunRequested']);
+    run.onWorkerLost('w1');
+    expect([typesPublished(), lastValue()]).toEqual([['RunRequested', 'RunRequested'], expect.objectContaining({ attempt: 2 })]);
+  });
+
+  test('in the middle of a stream the run is given up and refunded', async () => {
+    const { run, lastValue, endings } = startRun({ stream: true });
+    await run.publish();
+    run.onOutput(output(0, 'a', 1, 'w1/7'));
+    run.onWorkerLost('w1');
+    expect(lastValue()).toMatchObject({ outcome: 'failed', errorCode: 'worker_lost', outputs: 0 });
+    run.onSettled(settled({ outcome: 'failed', finishReason: null, chargedNanos: '0' }), NOW_MS);
+    expect(endings[0]).toMatchObject({ status: 'not_completed', failure: { errorCode: 'worker_lost' } });
+  });
+
+  test('a run that another worker is at work on too goes on', async () => {
+    const { run, typesPublished } = startRun();
+    await run.publish();
+    run.onStarted(started('w1/7'));
+    run.onStarted(started('w2/1'));
+    run.onWorkerLost('w1');
+    expect(typesPublished()).toEqual(['RunRequested']);
+  });
+
+  test('a run that no worker had taken waits for one', async () => {
+    const { run, typesPublished } = startRun();
+    await run.publish();
+    run.onWorkerLost('w1');
+    expect(typesPublished()).toEqual(['RunRequested']);
+  });
+});
+
 describe('publishing', () => {
   test('what the bus does not take is given up, persistently', async () => {
     const { run, typesPublished, lastValue } = startRun({ refusals: [new BusFullError('full'), new Error('down'), new Error('down')] });

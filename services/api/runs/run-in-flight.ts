@@ -19,8 +19,10 @@ import {
   type RunOutput,
   type RunRequested,
   type RunSettled,
+  type RunStarted,
   runControlTopic,
   runRequestsTopic,
+  workerOfExecution,
 } from '../../../events/contract/index.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
 
@@ -122,6 +124,20 @@ export class RunInFlight {
       this.#options.onText(output.text);
     } else execution.heldBackText += output.text;
     if (this.#settled !== null) this.#endIfWhole(this.#settled);
+  }
+
+  onStarted({ attempt, execution }: RunStarted): void {
+    if (!this.#ended && attempt === this.#attempt) this.#executionOf(execution);
+  }
+
+  /** A worker has fallen silent: what it had of this run fails, unless another is at work on it too. */
+  onWorkerLost(workerId: string): void {
+    const lost = [...this.#executions.keys()].filter((execution) => workerOfExecution(execution) === workerId);
+    const isOnlyHope = this.#handedOn === null ? lost.length === this.#executions.size : lost.includes(this.#handedOn);
+    const execution = this.#handedOn ?? lost[0];
+    if (execution === undefined || !isOnlyHope) return;
+    const message = 'The worker was lost.';
+    this.onAttemptFailed({ runId: this.runId, attempt: this.#attempt, execution, errorCode: 'worker_lost', message, retryable: true });
   }
 
   onAttemptFailed(failed: RunAttemptFailed): void {

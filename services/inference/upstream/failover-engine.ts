@@ -1,0 +1,166 @@
+/**
+ * Several engines for one model, upstreams and local weights, behind one port: a run goes to the first in the preset's order that takes it,
+ * and to the next when that one fails before any text was handed out. Afterwards it fails as a whole, since two engines' answers do not
+ * make one.
+ */
+import type { Logger } from 'pino';
+import type { RunErrorCode } from '../../../events/contract/index.js';
+import type { Clock } from '../../../platform/clock.js';
+import { type Engine, EngineError, type EngineRun, type EngineState } from '../engine.js';
+import { BREAKER_DEFAULT, type BreakerSettings, CircuitBreaker } from './circuit-breaker.js';
+import { CANCELLED_BEFORE_START, type ServedResult } from './served-result.js';
+
+export type FailoverOptions = {
+  /** In the order in which they are tried; at least one. */
+  readonly engines: readonly { readonly name: string; readonly engine: Engine }[];
+  readonly breaker?: BreakerSettings;
+  readonly clock: Clock;
+  readonly logger: Logger;
+};
+
+export interface FailoverEngine extends Engine {
+  run(run: EngineRun): Promise<ServedResult>;
+}
+
+/** Closes the engines that it was given when it is closed. */
+export function failoverEngine(options: FailoverOptions): FailoverEngine {
+  return new OrderedEngines(options);
+}
+
+type Member = { readonly name: string; readonly engine: Engine; readonly breaker: CircuitBreaker };
+
+class OrderedEngines implements FailoverEngine {
+  readonly #members: readonly Member[];
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+
+  constructor({ engines, breaker = BREAKER_DEFAULT, clock, logger }: FailoverOptions) {
+    if (engines.length === 0) throw new Error('a failover needs at least one engine');
+    this.#members = engines.map(({ name, engine }) => ({ name, engine, breaker: new CircuitBreaker(breaker) }));
+    this.#clock = clock;
+    this.#logger = logger;
+  }
+
+  /** Of the engine that would be tried first now. What served a run is in its result. */
+  get systemFingerprint(): string {
+    const nowMs = this.#clock.nowMs();
+    const usable = this.#members.find((member) => isUsable(member, nowMs)) ?? this.#members[0];
+    return usable?.engine.systemFingerprint ?? 'fp_none';
+  }
+
+  async run(run: EngineRun): Promise<ServedResult> {
+    const errors: EngineError[] = [];
+    for (const member of this.#members) {
+      if (run.signal.aborted) return CANCELLED_BEFORE_START;
+      const entry = member.breaker.enter(this.#clock.nowMs());
+      if (entry === 'refused') continue;
+      const attempt = await this.#attempt(member, entry, run);
+      if (attempt.status === 'served') return attempt.result;
+      if (attempt.hasSpoken) throw attempt.error;
+      errors.push(attempt.error);
+      this.#logger.warn(
+        { engine: member.name, runId: run.runId, code: attempt.error.code, reason: attempt.error.message },
+        'engine passed over',
+      );
+    }
+    if (run.signal.aborted) return CANCELLED_BEFORE_START;
+    throw mostUsefulOf(errors);
+  }
+
+  /** `ready` while any engine would take a run. `failed` here heals by itself, once a breaker lets a run through again. */
+  state(): EngineState {
+    const nowMs = this.#clock.nowMs();
+    let progress: number | null = null;
+    const reasons: string[] = [];
+    for (const member of this.#members) {
+      if (isUsable(member, nowMs)) return { status: 'ready' };
+      const state = member.engine.state();
+      if (state.status === 'loading') progress = Math.max(progress ?? 0, state.progress);
+      else
+        reasons.push(
+          `${member.name}: ${state.status === 'failed' ? state.reason : `failed ${member.breaker.failuresInRow} times in a row`}`,
+        );
+    }
+    return progress === null ? { status: 'failed', reason: reasons.join('; ') } : { status: 'loading', progress };
+  }
+
+  load(): { readonly active: number; readonly queued: number } {
+    let active = 0;
+    let queued = 0;
+    for (const { engine } of this.#members) {
+      const load = engine.load();
+      active += load.active;
+      queued += load.queued;
+    }
+    return { active, queued };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#members.map(({ engine }) => engine.close()));
+  }
+
+  async #attempt(member: Member, entry: 'closed' | 'probe', run: EngineRun): Promise<Attempt> {
+    const { engine, breaker } = member;
+    let hasSpoken = false;
+    const onText = (text: string) => {
+      hasSpoken = true;
+      run.onText(text);
+    };
+    try {
+      const result: ServedResult = await engine.run({ ...run, onText });
+      if (result.outcome === 'completed' || hasSpoken) breaker.succeeded();
+      else breaker.undecided(entry);
+      // An engine that generated nothing served nothing.
+      if (result.outcome === 'cancelled' && result.usage.promptTokens === 0) return { status: 'served', result };
+      return { status: 'served', result: { ...result, systemFingerprint: result.systemFingerprint ?? engine.systemFingerprint } };
+    } catch (error) {
+      if (!(error instanceof EngineError)) {
+        breaker.undecided(entry);
+        throw error;
+      }
+      this.#noteFailure(member, entry, error);
+      return { status: 'failed', error, hasSpoken };
+    }
+  }
+
+  #noteFailure({ name, breaker }: Member, entry: 'closed' | 'probe', error: EngineError): void {
+    if (!isSignOfTrouble(error)) breaker.undecided(entry);
+    else if (breaker.failed(entry, this.#clock.nowMs())) {
+      this.#logger.warn({ engine: name, failuresInRow: breaker.failuresInRow }, 'engine left out for a while');
+    }
+  }
+}
+
+type Attempt =
+  | { readonly status: 'served'; readonly result: ServedResult }
+  | { readonly status: 'failed'; readonly error: EngineError; readonly hasSpoken: boolean };
+
+function isUsable({ engine, breaker }: Member, nowMs: number): boolean {
+  return breaker.isPassable(nowMs) && engine.state().status === 'ready';
+}
+
+/** Whether a failure says something of the engine's health. A full queue is quick to say so and no illness; the rest is the client's. */
+function isSignOfTrouble({ code, retryable }: EngineError): boolean {
+  switch (code) {
+    case 'engine_crashed':
+    case 'model_unavailable':
+      return true;
+    case 'engine_failed':
+      return retryable;
+    default:
+      return false;
+  }
+}
+
+/** Lower is told rather: whether the run may succeed later comes before what is wrong with it, and that before an operator's trouble. */
+function rankOf({ code, retryable }: EngineError): number {
+  const PASSING: readonly RunErrorCode[] = ['engine_at_capacity', 'model_loading'];
+  if (retryable) return PASSING.includes(code) ? 0 : 1;
+  return code === 'context_length_exceeded' ? 2 : 3;
+}
+
+function mostUsefulOf(errors: readonly EngineError[]): EngineError {
+  let best: EngineError | null = null;
+  for (const error of errors) if (best === null || rankOf(error) < rankOf(best)) best = error;
+  return best ?? new EngineError('model_unavailable', 'every engine of the model has failed lately', true);
+}

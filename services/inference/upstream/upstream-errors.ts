@@ -1,0 +1,96 @@
+/**
+ * What an upstream's refusals mean for a run. The upstream's own words stay in the log: they may name its account, its address or a key.
+ *
+ * | the upstream says | the run fails as | another attempt |
+ * |---|---|---|
+ * | 429, 503, 529 | `engine_at_capacity` | may succeed |
+ * | 401, 402, 403 (key or account), 404 (model), 3xx (address) | `model_unavailable` | no: an operator has to act |
+ * | 400, 413, 422 about the context | `context_length_exceeded` | no |
+ * | 408, 425, 5xx | `engine_failed` | may succeed |
+ * | any other 4xx | `engine_failed` | no |
+ */
+import { EngineError } from '../engine.js';
+
+/** Logged of each word of a complaint. */
+const COMPLAINT_CHARACTERS_MAX = 300;
+
+/** What an error body says; as long as the body that was read, and never shown to clients. */
+export type Complaint = {
+  readonly code: string | null;
+  readonly type: string | null;
+  readonly message: string | null;
+};
+
+const NO_COMPLAINT: Complaint = { code: null, type: null, message: null };
+
+/** Reads `{error: {message, type, code}}`, `{error: "text"}`, `{object: "error", message}` and FastAPI's `{detail}`; anything else is no complaint. */
+export function complaintOf(body: unknown): Complaint {
+  if (typeof body !== 'object' || body === null) return NO_COMPLAINT;
+  const record = body as Record<string, unknown>;
+  const inner = record['error'] ?? record;
+  if (typeof inner === 'string') return { ...NO_COMPLAINT, message: inner };
+  if (typeof inner !== 'object' || inner === null) return NO_COMPLAINT;
+  const { code, type, message, detail } = inner as Record<string, unknown>;
+  return { code: wordOf(code), type: wordOf(type), message: wordOf(message ?? detail) };
+}
+
+/** The failure of a run that was answered with `status` instead of text. */
+export function errorOfStatus(upstream: string, status: number, complaint: Complaint): EngineError {
+  const says = `the upstream ${upstream} answered ${status}`;
+  if (status >= 300 && status < 400) return new EngineError('model_unavailable', `${says}: redirects are not followed`, false);
+  switch (status) {
+    case 400:
+    case 413:
+    case 422:
+      if (!isAboutContext(complaint)) return new EngineError('engine_failed', says, false);
+      return new EngineError('context_length_exceeded', 'The prompt and its answer are longer than the context of the model.', false);
+    case 401:
+    case 402:
+    case 403:
+      return new EngineError('model_unavailable', `${says}: its key or account is not in order`, false);
+    case 404:
+      return new EngineError('model_unavailable', `${says}: it does not serve the model`, false);
+    case 408:
+    case 425:
+      return new EngineError('engine_failed', says, true);
+    case 429:
+    case 503:
+    case 529:
+      return new EngineError('engine_at_capacity', says, true);
+    default:
+      return new EngineError('engine_failed', says, status >= 500);
+  }
+}
+
+/** The failure of a run whose stream said `error`: by its code where that is a status, else as one that may be tried again. */
+export function errorOfComplaint(upstream: string, complaint: Complaint): EngineError {
+  const status = Number(complaint.code);
+  if (Number.isInteger(status) && status >= 400 && status <= 599) return errorOfStatus(upstream, status, complaint);
+  if (isAboutContext(complaint)) return errorOfStatus(upstream, 400, complaint);
+  return new EngineError('engine_failed', `the upstream ${upstream} reported an error in its stream`, true);
+}
+
+/** A complaint for the log. Words of a 400 or 422 are left out, since they may quote the prompt, and the key wherever it is quoted. */
+export function complaintForLog(
+  { code, type, message }: Complaint,
+  status: number | null,
+  apiKey: string | null,
+): Record<string, string | null> {
+  const mayQuotePrompt = status === null || status === 400 || status === 422;
+  const loggable = (text: string | null) => {
+    // The key goes before the cut, which might leave half of it.
+    const censored = apiKey === null ? text : (text?.replaceAll(apiKey, '[key]') ?? null);
+    return censored?.slice(0, COMPLAINT_CHARACTERS_MAX) ?? null;
+  };
+  return { code: loggable(code), type: loggable(type), message: mayQuotePrompt ? null : loggable(message) };
+}
+
+/** By OpenAI's code, llama-server's type, and the words of vLLM and others that have neither. */
+function isAboutContext({ code, type, message }: Complaint): boolean {
+  if (code === 'context_length_exceeded' || type === 'exceed_context_size_error') return true;
+  return message !== null && /\bcontext (?:length|size|window)\b/i.test(message);
+}
+
+function wordOf(value: unknown): string | null {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : null;
+}
