@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import { InProcessBus } from '../../events/bus/in-process/in-process-bus.js';
 import type { MessageBus } from '../../events/bus/message-bus.js';
-import { ACCOUNT_EVENTS_TOPIC } from '../../events/contract/index.js';
+import { ACCOUNT_EVENTS_TOPIC, DEFAULT_POOL } from '../../events/contract/index.js';
 import { startRelay } from '../../events/relay/relay.js';
 import type { EventStore } from '../../events/store/event-store.js';
 import { systemClock } from '../../platform/clock.js';
@@ -24,6 +24,7 @@ import { createApi } from '../api/app.js';
 import { PostgresDirectory } from '../api/directory/postgres-directory.js';
 import { PostgresIdempotencyStore } from '../api/idempotency/postgres-idempotency-store.js';
 import { PostgresReadModel } from '../api/read-model/postgres-read-model.js';
+import { type ServingEngines, startEngines } from '../inference/serving.js';
 import { AccountLedger } from '../ledger/accounts/account-ledger.js';
 import type { OpenHolds } from '../ledger/holds/open-holds.js';
 import { postgresOpenHolds } from '../ledger/holds/postgres-open-holds.js';
@@ -36,7 +37,6 @@ import { PROJECTOR_GROUP, type Projector, projectionCheckpoint, startProjector }
 import { makeAdminKey, openDataDirectory } from './data-directory.js';
 import { openDatabase } from './database.js';
 import { demoProjectKey } from './demo-project.js';
-import { type EmbeddedEngines, startEngines } from './engines.js';
 import type { Failpoints } from './failpoints.js';
 import type { Settings } from './settings.js';
 
@@ -51,6 +51,9 @@ export const DRAIN_MS_MAX = 10_000;
 
 /** Connections that are still open when the requests have drained, or could not, are closed after this. */
 const STRAGGLERS_MS_MAX = 500;
+
+/** The bus, and whoever reads what the worker says, live and end with it. */
+const EMBEDDED_WORKER = 'embedded';
 
 /** The views have this long to catch up with the store at a start; a longer log takes `farebox rebuild`. */
 const CATCH_UP_POLL_MS = 10;
@@ -70,7 +73,7 @@ export type Embedded = {
   /** Whether the key was made here rather than given by the operator. */
   readonly isAdminKeyMade: boolean;
   readonly demoKey: string | null;
-  readonly engines: EmbeddedEngines;
+  readonly engines: ServingEngines;
   /** For tests and benchmarks that look behind the API. */
   readonly internals: {
     readonly pool: Pool;
@@ -146,7 +149,7 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
     shutdown.push('expire-reservations', () => expiring.stop());
 
     onProgress('loading the engine');
-    const engines = await startEngines({ settings, preset, bus, logger, metrics });
+    const engines = await startEngines({ settings, preset, bus, pool: DEFAULT_POOL, workerId: EMBEDDED_WORKER, logger, metrics });
     shutdown.push('engines', () => engines.stop());
 
     const ids = randomIdSource(systemClock);
@@ -271,7 +274,7 @@ async function caughtUp(projector: Projector, store: EventStore): Promise<void> 
 type ServingParts = {
   readonly store: EventStore;
   readonly bus: MessageBus;
-  readonly engines: EmbeddedEngines;
+  readonly engines: ServingEngines;
 };
 
 /** Whether a request would be served. Views that stand still keep nobody out, since no admission reads them: the lag gauges tell. */

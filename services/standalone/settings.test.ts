@@ -1,6 +1,7 @@
 /** Settings: defaults, and every fault at once. */
 import { expect, test } from '@jest/globals';
-import { readSettings, SettingsError } from './settings.js';
+import { SettingsError } from '../../platform/settings.js';
+import { readSettings } from './settings.js';
 
 test('an empty environment gives the documented defaults', () => {
   expect(readSettings({})).toMatchObject({

@@ -1,20 +1,21 @@
-/** The engines of the embedded deployment and the worker in front of them: one engine for live runs, the echo engine for test keys. */
+/** The engines of one process and the worker in front of them: one engine for live runs, the echo engine for test keys. */
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { MessageBus } from '../../events/bus/message-bus.js';
-import { DEFAULT_POOL, type Environment } from '../../events/contract/index.js';
+import type { Environment } from '../../events/contract/index.js';
 import { systemClock } from '../../platform/clock.js';
 import { eventLoopScheduler } from '../../platform/scheduler.js';
+import { SettingsError } from '../../platform/settings.js';
 import type { Preset, PresetModel } from '../../presets/preset-schema.js';
-import { EchoEngine } from '../inference/echo/echo-engine.js';
-import type { Engine } from '../inference/engine.js';
-import { LlamaEngine } from '../inference/llama/llama-engine.js';
-import { presentWeights } from '../inference/models/weights.js';
-import { TINY_MODEL_PATH } from '../inference/tiny/tiny-model.js';
-import { startWorker } from '../inference/worker.js';
-import { watchEngines, workerMetrics } from '../inference/worker-metrics.js';
-import { type Settings, SettingsError } from './settings.js';
+import { EchoEngine } from './echo/echo-engine.js';
+import type { Engine } from './engine.js';
+import type { EngineSettings } from './engine-settings.js';
+import { LlamaEngine } from './llama/llama-engine.js';
+import { presentWeights } from './models/weights.js';
+import { TINY_MODEL_PATH } from './tiny/tiny-model.js';
+import { startWorker } from './worker.js';
+import { watchEngines, workerMetrics } from './worker-metrics.js';
 
 /** Runs under way get this long to end when the process stops; the API has drained its requests by then. */
 const WORKER_DRAIN_MS = 2_000;
@@ -26,17 +27,22 @@ const TINY_CONTEXT_TOKENS = 4_096;
 /** Tokens of one decode over all sequences; longer prompts are taken in pieces, so that they do not hold up the others. */
 const BATCH_TOKENS = 512;
 
-/** The embedded engine shares its cores with API, Postgres and clients; docs/decisions/0002-llama-threads.md has the measurement. */
-const EMBEDDED_THREADS = 1;
+/** Engines share their cores with API, Postgres and clients, or with other workers; docs/decisions/0002-llama-threads.md has the measurement. */
+const THREADS_DEFAULT = 1;
 
-export type EmbeddedEngines = {
+export type ServingEngines = {
   /** Serves live keys. */
   readonly live: Engine;
   /** The model that the welcome text names. */
   readonly demoModel: string;
   /** What really runs for a model of the catalogue, and how much it can take; `null` when nothing here serves it. */
   contextOf(model: string, environment: Environment): { readonly contextTokensMax: number; readonly systemFingerprint: string } | null;
-  stop(): Promise<void>;
+  /** Runs in the worker's hands. */
+  runs(): number;
+  /** The models of the catalogue that live keys get here. */
+  served(): { readonly model: string; readonly contextTokens: number; readonly systemFingerprint: string }[];
+  /** Runs under way get `drainMs` to end. */
+  stop(drainMs?: number): Promise<void>;
 };
 
 type LiveEngine = {
@@ -47,19 +53,24 @@ type LiveEngine = {
 };
 
 export async function startEngines(options: {
-  readonly settings: Settings;
+  readonly settings: EngineSettings;
   readonly preset: Preset;
   readonly bus: MessageBus;
+  readonly pool: string;
+  /** Unique among all workers that ever were. */
+  readonly workerId: string;
   readonly logger: Logger;
   readonly metrics: Registry;
-}): Promise<EmbeddedEngines> {
-  const { settings, preset, bus, logger, metrics } = options;
+  /** For a process of its own, which can be lost. */
+  readonly tellsStarts?: boolean;
+}): Promise<ServingEngines> {
+  const { settings, preset, bus, pool, workerId, logger, metrics } = options;
   const echo = new EchoEngine();
   const live = await startLiveEngine(settings, preset, logger);
   const worker = await startWorker({
     bus,
-    pool: DEFAULT_POOL,
-    workerId: 'embedded',
+    pool,
+    workerId,
     engineFor: ({ environment, model }) => {
       if (environment === 'test') return echo;
       return live.serves(model) ? live.engine : null;
@@ -68,6 +79,7 @@ export async function startEngines(options: {
     scheduler: eventLoopScheduler,
     logger,
     metrics: workerMetrics(metrics),
+    ...(options.tellsStarts === undefined ? {} : { tellsStarts: options.tellsStarts }),
   });
   watchEngines(metrics, { live: live.engine, test: echo }, () => systemClock.nowMs());
   return {
@@ -78,15 +90,20 @@ export async function startEngines(options: {
       if (!live.serves(model)) return null;
       return { contextTokensMax: live.contextTokensMax(), systemFingerprint: live.engine.systemFingerprint };
     },
-    async stop() {
-      await worker.stop(WORKER_DRAIN_MS);
+    runs: () => worker.runsInFlight,
+    served: () =>
+      preset.models
+        .filter(({ id }) => live.serves(id))
+        .map(({ id }) => ({ model: id, contextTokens: live.contextTokensMax(), systemFingerprint: live.engine.systemFingerprint })),
+    async stop(drainMs = WORKER_DRAIN_MS) {
+      await worker.stop(drainMs);
       await live.engine.close();
       await echo.close();
     },
   };
 }
 
-async function startLiveEngine(settings: Settings, preset: Preset, logger: Logger): Promise<LiveEngine> {
+async function startLiveEngine(settings: EngineSettings, preset: Preset, logger: Logger): Promise<LiveEngine> {
   const firstModel = preset.models[0]?.id ?? '';
   switch (settings.engine) {
     case 'echo': {
@@ -98,7 +115,7 @@ async function startLiveEngine(settings: Settings, preset: Preset, logger: Logge
       return startLlama(settings, logger, {
         modelPath: fileURLToPath(TINY_MODEL_PATH),
         contextTokens: TINY_CONTEXT_TOKENS,
-        threads: settings.engineThreads ?? EMBEDDED_THREADS,
+        threads: settings.engineThreads ?? THREADS_DEFAULT,
         demoModel: firstModel,
         serves: () => true,
       });
@@ -107,7 +124,7 @@ async function startLiveEngine(settings: Settings, preset: Preset, logger: Logge
       return startLlama(settings, logger, {
         modelPath: await presentWeights(model, settings.modelDirectory),
         contextTokens: Math.min(model.context_window, LLAMA_CONTEXT_TOKENS),
-        threads: settings.engineThreads ?? EMBEDDED_THREADS,
+        threads: settings.engineThreads ?? THREADS_DEFAULT,
         demoModel: model.id,
         serves: (id) => id === model.id,
       });
@@ -123,7 +140,7 @@ type LlamaChoice = {
   readonly serves: (model: string) => boolean;
 };
 
-async function startLlama(settings: Settings, logger: Logger, choice: LlamaChoice): Promise<LiveEngine> {
+async function startLlama(settings: EngineSettings, logger: Logger, choice: LlamaChoice): Promise<LiveEngine> {
   const engine = new LlamaEngine({
     modelPath: choice.modelPath,
     sequences: settings.engineSequences,
@@ -146,7 +163,7 @@ async function startLlama(settings: Settings, logger: Logger, choice: LlamaChoic
 }
 
 /** The model that `FAREBOX_MODEL` names, or the first with weights. Throws `SettingsError`. */
-function chosenModel(settings: Settings, preset: Preset): PresetModel {
+function chosenModel(settings: EngineSettings, preset: Preset): PresetModel {
   const withWeights = preset.models.filter((model) => model.weights !== undefined);
   const chosen = settings.model === undefined ? withWeights[0] : withWeights.find((model) => model.id === settings.model);
   if (chosen !== undefined) return chosen;
