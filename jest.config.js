@@ -14,7 +14,9 @@ const common = {
 const STORM_TESTS = ['/dist/tests/faults/(client-disconnects|disk-full|kill-at-failpoints|kill-under-load|postgres-outage).test.js'];
 
 const SYSTEM_TESTS = [
-  '/dist/tests/(journeys|faults|security|simulation)/',
+  '/dist/tests/(distributed|journeys|faults|security|simulation)/',
+  '/dist/events/bus/kafka/',
+  '/dist/events/store/eventstoredb/',
   '/dist/platform/postgres/embedded.test.js',
   '/dist/services/inference/(llama|models|tiny)/',
   '/dist/benchmarks/',

@@ -76,7 +76,8 @@ describe('import rules', () => {
     const isAllowed = (to: string, from: string) => {
       const target = serviceOf(to);
       if (target === null || target === serviceOf(from)) return true;
-      return serviceOf(from) === 'api' && to === 'services/ledger/ledger-client.ts';
+      if (serviceOf(from) !== 'api') return false;
+      return to === 'services/ledger/ledger-client.ts' || (from === 'services/api/main.ts' && isInside('services/ledger/http')(to));
     };
     expect(offenders((file) => serviceOf(file) !== null && serviceOf(file) !== 'standalone', isAllowed)).toEqual([]);
   });

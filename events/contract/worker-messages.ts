@@ -8,6 +8,7 @@ export const WORKER_SEEN_EVERY_MS = 1_000;
 export const WORKER_LOST_AFTER_MS = 6_000;
 
 const id = z.string().min(1);
+const engine = { contextTokens: z.number().int().positive(), systemFingerprint: id };
 
 /** Worker to `WORKERS_TOPIC`, every `WORKER_SEEN_EVERY_MS` and once more when it leaves. Type `WorkerSeen`. */
 export const WorkerSeenSchema = z.strictObject({
@@ -16,14 +17,10 @@ export const WorkerSeenSchema = z.strictObject({
   pool: id,
   /** `leaving`: it takes nothing new, and what it has will end. */
   status: z.enum(['loading', 'ready', 'leaving']),
-  /** What it serves; test keys are served by every worker. */
-  models: z.array(
-    z.strictObject({
-      model: id,
-      contextTokens: z.number().int().positive(),
-      systemFingerprint: id,
-    }),
-  ),
+  /** What live keys get here. */
+  models: z.array(z.strictObject({ model: id, ...engine })),
+  /** What test keys get, whatever the model. */
+  testEngine: z.strictObject(engine),
   /** Runs that it has, and can have at most. */
   runs: z.number().int().nonnegative(),
   runsMax: z.number().int().positive(),

@@ -5,7 +5,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -13,12 +13,16 @@ import { promisify } from 'node:util';
 import { Kafka, logLevel } from 'kafkajs';
 import type { Logger } from 'pino';
 import { brokerJars, DevBrokerError } from './broker-jars.js';
+import { type Credentials, makeCertificate, scramArguments, securedSettings } from './secured-listener.js';
 
 export { DevBrokerError, missingBrokerTools } from './broker-jars.js';
 
 /** The releases that the suites run against: the last one that clients of the 3.x line meet, and a current 4.x. */
 export const KAFKA_3_VERSION = '3.9.2';
 export const KAFKA_4_VERSION = '4.3.1';
+
+/** Nobody outside this machine is let in. */
+const HOST = '127.0.0.1';
 
 /** Enough for tests and benchmarks on one machine; Kafka's own default would take a gigabyte. */
 const HEAP_MB_MAX = 512;
@@ -28,6 +32,7 @@ const START_TIMEOUT_MS = 120_000;
 /** A broker that does not shut down in this time is killed; its log recovers at the next start. */
 const STOP_TIMEOUT_MS = 20_000;
 const PROBE_PAUSE_MS = 100;
+const FREEZE_RECHECK_MS = 5;
 const FORMAT_TIMEOUT_MS = 60_000;
 const LOG_TAIL_CHARACTERS = 2_000;
 
@@ -38,22 +43,28 @@ export type DevBrokerOptions = {
   readonly cacheDirectory?: string;
   /** A release such as `3.9.2`. */
   readonly version?: string;
+  /** Opens a second listener with TLS and SASL (plain, scram-sha-256, scram-sha-512) for this user. */
+  readonly secured?: Credentials;
   readonly logger: Logger;
 };
 
 export type DevBroker = {
   /** For a client's list of brokers; the same for as long as the directory lives. */
   readonly brokers: readonly string[];
+  /** The listener with TLS and SASL, if one was asked for, and the certificate to trust. */
+  readonly secured: SecuredListener | null;
   /** Starts it again after `stop` or `kill`; resolves when it answers. */
   start(): Promise<void>;
   /** Shuts it down as an operator would. Does nothing when it is down. */
   stop(): Promise<void>;
   /** Ends it without warning (SIGKILL). */
   kill(): Promise<void>;
-  /** Stops it from running while its connections stay open (SIGSTOP). */
-  freeze(): void;
+  /** Stops it from running while its connections stay open (SIGSTOP). Resolves when its last thread stands still. */
+  freeze(): Promise<void>;
   thaw(): void;
 };
+
+export type SecuredListener = { readonly brokers: readonly string[]; readonly certificate: string };
 
 /**
  * Downloads what is needed, formats the directory the first time and starts the broker. Rejects with `DevBrokerError`, naming the reason and
@@ -66,46 +77,60 @@ export async function startDevBroker(options: DevBrokerOptions): Promise<DevBrok
   // Data of a newer release cannot be read by an older one.
   const directory = join(home, `broker-${version}`);
   const classPath = join(jars, '*');
-  const port = await prepare(directory, classPath);
-  const broker = new BrokerProcess({ directory, classPath, address: `127.0.0.1:${port}`, logger: options.logger });
+  const prepared = await prepare(directory, classPath, options.secured);
+  const broker = new BrokerProcess({ directory, classPath, prepared, logger: options.logger });
   await broker.start();
   return broker;
 }
 
-/** Makes settings and storage the first time. Returns the port that clients connect to. */
-async function prepare(directory: string, classPath: string): Promise<number> {
-  const settingsFile = join(directory, 'server.properties');
-  if (!existsSync(settingsFile)) {
-    await mkdir(directory, { recursive: true });
-    const [port, controllerPort] = await freePorts();
-    await writeFile(join(directory, 'log4j.properties'), LOG4J_SETTINGS);
-    const settings = settingsOf(directory, port, controllerPort);
-    const draft = `${settingsFile}.draft`;
-    await writeFile(draft, settings);
-    await format(draft, classPath);
-    await writeFile(settingsFile, settings);
-    return port;
+/** What a directory was prepared with; written last, so that it stands for a preparation that is whole. */
+type Prepared = { readonly port: number; readonly secured: SecuredListener | null };
+
+/** Makes settings and storage the first time. */
+async function prepare(directory: string, classPath: string, credentials: Credentials | undefined): Promise<Prepared> {
+  const preparedFile = join(directory, 'prepared.json');
+  if (existsSync(preparedFile)) return JSON.parse(await readFile(preparedFile, 'utf8')) as Prepared;
+  await rm(directory, { recursive: true, force: true });
+  await mkdir(directory, { recursive: true });
+  const [port, controllerPort, securedPort] = await freePorts();
+  let secured: SecuredListener | null = null;
+  let settings = settingsOf(directory, port, controllerPort);
+  if (credentials !== undefined) {
+    secured = { brokers: [`${HOST}:${securedPort}`], certificate: await makeCertificate(directory) };
+    const listener = `,SECURED://${HOST}:${securedPort}`;
+    settings = {
+      ...settings,
+      ...securedSettings(directory, credentials),
+      listeners: settings['listeners'] + listener,
+      'advertised.listeners': settings['advertised.listeners'] + listener,
+      'listener.security.protocol.map': `${settings['listener.security.protocol.map']},SECURED:SASL_SSL`,
+    };
   }
-  const listed = /^advertised\.listeners=.*:(\d+)$/m.exec(await readFile(settingsFile, 'utf8'));
-  if (listed === null) throw new DevBrokerError(`${settingsFile} names no port; remove ${directory} to begin anew`);
-  return Number(listed[1]);
+  const settingsFile = join(directory, 'server.properties');
+  await writeFile(join(directory, 'log4j.properties'), LOG4J_SETTINGS);
+  const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`);
+  await writeFile(settingsFile, lines.join(''));
+  await format(settingsFile, classPath, credentials === undefined ? [] : scramArguments(credentials));
+  const prepared: Prepared = { port, secured };
+  await writeFile(preparedFile, JSON.stringify(prepared));
+  return prepared;
 }
 
-async function format(settingsFile: string, classPath: string): Promise<void> {
+async function format(settingsFile: string, classPath: string, extra: readonly string[]): Promise<void> {
   const clusterId = randomBytes(16).toString('base64url');
-  const arguments_ = ['-cp', classPath, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', settingsFile, '--ignore-formatted'];
+  const arguments_ = ['-cp', classPath, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', settingsFile, ...extra];
   await promisify(execFile)('java', arguments_, { timeout: FORMAT_TIMEOUT_MS }).catch((error: { stderr?: string; message: string }) => {
     throw new DevBrokerError(`Kafka's storage could not be formatted: ${error.stderr?.trim() || error.message}`);
   });
 }
 
-function settingsOf(directory: string, port: number, controllerPort: number): string {
-  const settings: Record<string, string | number | boolean> = {
+function settingsOf(directory: string, port: number, controllerPort: number): Readonly<Record<string, string | number | boolean>> {
+  return {
     'process.roles': 'broker,controller',
     'node.id': 1,
-    'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
-    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+    'controller.quorum.voters': `1@${HOST}:${controllerPort}`,
+    listeners: `PLAINTEXT://${HOST}:${port},CONTROLLER://${HOST}:${controllerPort}`,
+    'advertised.listeners': `PLAINTEXT://${HOST}:${port}`,
     'controller.listener.names': 'CONTROLLER',
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'log.dirs': join(directory, 'log'),
@@ -124,9 +149,6 @@ function settingsOf(directory: string, port: number, controllerPort: number): st
     // There is no other broker to hand partitions to.
     'controlled.shutdown.enable': false,
   };
-  return Object.entries(settings)
-    .map(([name, value]) => `${name}=${value}\n`)
-    .join('');
 }
 
 /** For Kafka 3.9; 4.x takes its level from a system property. */
@@ -137,16 +159,23 @@ log4j.appender.stderr.layout=org.apache.log4j.PatternLayout
 log4j.appender.stderr.layout.ConversionPattern=%d %p %c - %m%n
 `;
 
-type BrokerProcessOptions = { readonly directory: string; readonly classPath: string; readonly address: string; readonly logger: Logger };
+type BrokerProcessOptions = {
+  readonly directory: string;
+  readonly classPath: string;
+  readonly prepared: Prepared;
+  readonly logger: Logger;
+};
 
 class BrokerProcess implements DevBroker {
   readonly brokers: readonly string[];
+  readonly secured: SecuredListener | null;
   readonly #options: BrokerProcessOptions;
   #child: ChildProcess | null = null;
 
   constructor(options: BrokerProcessOptions) {
     this.#options = options;
-    this.brokers = [options.address];
+    this.brokers = [`${HOST}:${options.prepared.port}`];
+    this.secured = options.prepared.secured;
   }
 
   async start(): Promise<void> {
@@ -203,8 +232,11 @@ class BrokerProcess implements DevBroker {
     await exited;
   }
 
-  freeze(): void {
-    this.#child?.kill('SIGSTOP');
+  async freeze(): Promise<void> {
+    const child = this.#child;
+    if (child?.pid === undefined) return;
+    child.kill('SIGSTOP');
+    while (await isMoving(child.pid)) await delay(FREEZE_RECHECK_MS);
   }
 
   thaw(): void {
@@ -226,6 +258,15 @@ class BrokerProcess implements DevBroker {
   async #logTail(): Promise<string> {
     return (await readFile(join(this.#options.directory, 'broker.log'), 'utf8').catch(() => '')).slice(-LOG_TAIL_CHARACTERS);
   }
+}
+
+/** Whether a thread of the process has not heard of its stop yet. Knows only on Linux; elsewhere the signal has to do. */
+async function isMoving(pid: number): Promise<boolean> {
+  const tasks = `/proc/${pid}/task`;
+  const threads = await readdir(tasks).catch(() => []);
+  const stats = await Promise.all(threads.map((thread) => readFile(join(tasks, thread, 'stat'), 'utf8').catch(() => '')));
+  // The state follows the name, which is in brackets and may hold anything.
+  return stats.some((stat) => stat !== '' && stat[stat.lastIndexOf(')') + 2] !== 'T');
 }
 
 async function isAnswering(brokers: readonly string[]): Promise<boolean> {
@@ -259,18 +300,18 @@ function exitOf(child: ChildProcess): Promise<void> {
   });
 }
 
-/** Two ports that nobody listens on at this moment. */
-async function freePorts(): Promise<[number, number]> {
-  const servers = [createServer(), createServer()];
+/** Ports that nobody listens on at this moment: for clients, the controller and the secured listener. */
+async function freePorts(): Promise<[number, number, number]> {
+  const servers = [createServer(), createServer(), createServer()];
   const ports = await Promise.all(
     servers.map(
       (server) =>
         new Promise<number>((resolve, reject) => {
           server.once('error', reject);
-          server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port));
+          server.listen(0, HOST, () => resolve((server.address() as { port: number }).port));
         }),
     ),
   );
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return [ports[0] as number, ports[1] as number];
+  return ports as [number, number, number];
 }

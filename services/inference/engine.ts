@@ -44,6 +44,8 @@ export interface Engine {
   /** Rejects with `EngineError`: `engine_at_capacity` beyond the queue's bound, `model_loading`, `context_length_exceeded`, … */
   run(run: EngineRun): Promise<EngineResult>;
   state(): EngineState;
+  /** Resolves when loading has ended, well or not; absent where nothing is loaded. */
+  whenLoaded?(): Promise<EngineState>;
   /** Stable across model, quantisation and runtime, such as `fp_tiny_q8_llamacpp-b7411`; says honestly what runs. */
   readonly systemFingerprint: string;
   /** Runs under way and waiting; for gauges and tests. */

@@ -37,6 +37,8 @@ export type ServingEngines = {
   readonly demoModel: string;
   /** What really runs for a model of the catalogue, and how much it can take; `null` when nothing here serves it. */
   contextOf(model: string, environment: Environment): { readonly contextTokensMax: number; readonly systemFingerprint: string } | null;
+  /** What test keys get. */
+  readonly testEngine: { readonly contextTokens: number; readonly systemFingerprint: string };
   /** Runs in the worker's hands. */
   runs(): number;
   /** The models of the catalogue that live keys get here. */
@@ -63,10 +65,13 @@ export async function startEngines(options: {
   readonly metrics: Registry;
   /** For a process of its own, which can be lost. */
   readonly tellsStarts?: boolean;
+  /** Whether work is taken only when the model is loaded and has run once; otherwise a large one loads while requests are told so. */
+  readonly takesWorkWhenWarm?: boolean;
 }): Promise<ServingEngines> {
   const { settings, preset, bus, pool, workerId, logger, metrics } = options;
   const echo = new EchoEngine();
   const live = await startLiveEngine(settings, preset, logger);
+  if (options.takesWorkWhenWarm === true) await warmUp(live.engine);
   const worker = await startWorker({
     bus,
     pool,
@@ -90,6 +95,7 @@ export async function startEngines(options: {
       if (!live.serves(model)) return null;
       return { contextTokensMax: live.contextTokensMax(), systemFingerprint: live.engine.systemFingerprint };
     },
+    testEngine: { contextTokens: echo.contextTokens, systemFingerprint: echo.systemFingerprint },
     runs: () => worker.runsInFlight,
     served: () =>
       preset.models
@@ -130,6 +136,20 @@ async function startLiveEngine(settings: EngineSettings, preset: Preset, logger:
       });
     }
   }
+}
+
+/** The first run brings in pages and kernels; a client should not wait for that. Rejects when the model cannot be loaded. */
+async function warmUp(engine: Engine): Promise<void> {
+  await engine.whenLoaded?.();
+  await engine.run({
+    runId: 'warm-up',
+    messages: [{ role: 'user', content: 'Hello' }],
+    sampling: { temperature: 0, topP: 1, topK: 0, minP: 0, frequencyPenalty: 0, presencePenalty: 0, seed: 1 },
+    stop: [],
+    outputTokensBudget: 1,
+    onText: () => {},
+    signal: new AbortController().signal,
+  });
 }
 
 type LlamaChoice = {

@@ -3,6 +3,7 @@
 import { rebuild, verify } from './commands/books.js';
 import { listModels, pullModel } from './commands/models.js';
 import { start } from './commands/start.js';
+import { createAllTopics } from './commands/topics.js';
 
 const USAGE = `farebox <command>
 
@@ -11,6 +12,7 @@ const USAGE = `farebox <command>
   verify              compare the views with the event store and print every difference
   models list         the preset's models, and which weights are here
   models pull <id>    download a model's weights
+  topics create       make the Kafka topics of the distributed deployment
 
 Settings come from the environment; docs/operations.md lists them.
 `;
@@ -25,6 +27,7 @@ async function run([command, ...words]: readonly string[]): Promise<number> {
   if (command === 'verify') return verify(process.env);
   if (command === 'models' && action === 'list') return listModels(process.env);
   if (command === 'models' && action === 'pull' && id !== undefined) return pullModel(process.env, id);
+  if (command === 'topics' && action === 'create') return createAllTopics(process.env);
   const isAsked = command === 'help' || command === '--help';
   (isAsked ? process.stdout : process.stderr).write(USAGE);
   return isAsked ? 0 : EXIT_USAGE;

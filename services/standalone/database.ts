@@ -2,6 +2,8 @@
 import pg, { type Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { EventStore } from '../../events/store/event-store.js';
+import type { EventStoreDbConnection } from '../../events/store/eventstoredb/connection-string.js';
+import { createEventStoreDbStore } from '../../events/store/eventstoredb/eventstoredb-store.js';
 import { createPostgresEventStore } from '../../events/store/postgres/postgres-event-store.js';
 import { packageFile } from '../../platform/package-root.js';
 import { startEmbeddedPostgres } from '../../platform/postgres/embedded.js';
@@ -40,6 +42,8 @@ export async function openDatabase(options: {
   /** Where the embedded server keeps its files. */
   readonly dataDirectory: string;
   readonly databaseUrl: string | undefined;
+  /** Where the event store is one of its own; in the database otherwise. */
+  readonly eventStoreDb?: EventStoreDbConnection | null;
   readonly logger: Logger;
   /** For a process that serves requests; bulk work has no such limit. */
   readonly answerTimeoutMs?: number;
@@ -62,7 +66,8 @@ export async function openDatabase(options: {
     });
     shutdown.push('pool', () => pool.end());
     await migrate({ pool, logger, sources: MIGRATION_SOURCES });
-    const store = createPostgresEventStore({ pool, logger });
+    const { eventStoreDb = null } = options;
+    const store = eventStoreDb === null ? createPostgresEventStore({ pool, logger }) : createEventStoreDbStore({ ...eventStoreDb, logger });
     shutdown.push('event store', () => store.close());
     const claim = async () => {
       const release = await claimDatabase(connectionString);

@@ -5,7 +5,7 @@
 import type { RequestListener } from 'node:http';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
-import { Gauge, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { InProcessBus } from '../../events/bus/in-process/in-process-bus.js';
 import type { MessageBus } from '../../events/bus/message-bus.js';
 import { ACCOUNT_EVENTS_TOPIC, DEFAULT_POOL } from '../../events/contract/index.js';
@@ -25,14 +25,10 @@ import { PostgresDirectory } from '../api/directory/postgres-directory.js';
 import { PostgresIdempotencyStore } from '../api/idempotency/postgres-idempotency-store.js';
 import { PostgresReadModel } from '../api/read-model/postgres-read-model.js';
 import { type ServingEngines, startEngines } from '../inference/serving.js';
-import { AccountLedger } from '../ledger/accounts/account-ledger.js';
-import type { OpenHolds } from '../ledger/holds/open-holds.js';
-import { postgresOpenHolds } from '../ledger/holds/postgres-open-holds.js';
+import type { AccountLedger } from '../ledger/accounts/account-ledger.js';
 import { inProcessLedgerClient } from '../ledger/in-process-ledger-client.js';
 import { expireReservations, releaseInterruptedReservations } from '../ledger/reactors/expire-reservations.js';
-import { releaseOrphanedReservations } from '../ledger/reactors/release-orphaned-reservations.js';
-import { settleFinishedRuns } from '../ledger/reactors/settle-finished-runs.js';
-import { postgresSnapshotStore } from '../ledger/snapshots/postgres-snapshot-store.js';
+import { startLedger } from '../ledger/start-ledger.js';
 import { PROJECTOR_GROUP, type Projector, projectionCheckpoint, startProjector } from '../projector/projector.js';
 import { makeAdminKey, openDataDirectory } from './data-directory.js';
 import { openDatabase } from './database.js';
@@ -139,10 +135,9 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
     });
     shutdown.push('relay', () => relay.stop());
 
-    const { ledger, holds } = await startLedger({ store, bus, pool, logger, metrics, push: shutdown.push });
+    const { ledger, expiry } = await startLedger({ store, bus, pool, logger, metrics, push: shutdown.push });
     onProgress('releasing what an earlier run left behind');
     const viewCaughtUp = () => caughtUp(projector, store);
-    const expiry = { ledger, holds, clock: systemClock, scheduler: eventLoopScheduler, logger };
     const released = await releaseInterruptedReservations(expiry, startedMs, viewCaughtUp);
     if (released > 0) logger.warn({ released }, 'holds of interrupted runs released');
     const expiring = expireReservations(expiry);
@@ -217,53 +212,6 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
     await shutdown.run();
     throw error;
   }
-}
-
-type LedgerParts = {
-  readonly store: EventStore;
-  readonly bus: MessageBus;
-  readonly pool: Pool;
-  readonly logger: Logger;
-  readonly metrics: Registry;
-  readonly push: (name: string, release: () => Promise<unknown>) => void;
-};
-
-async function startLedger({ store, bus, pool, logger, metrics, push }: LedgerParts): Promise<{ ledger: AccountLedger; holds: OpenHolds }> {
-  const scheduler = eventLoopScheduler;
-  const orphans = releaseOrphanedReservations({ ledger: () => ledger, scheduler, logger });
-  const ledger: AccountLedger = new AccountLedger({
-    store,
-    snapshots: postgresSnapshotStore(pool),
-    clock: systemClock,
-    scheduler,
-    logger,
-    onOrphanedReservation: orphans.note,
-  });
-  const settling = await settleFinishedRuns({ bus, ledger, logger });
-  push('settle-finished-runs', () => settling.stop());
-  const holds = postgresOpenHolds(pool);
-  registerLedgerGauges(metrics, ledger, holds);
-  return { ledger, holds };
-}
-
-function registerLedgerGauges(metrics: Registry, ledger: AccountLedger, holds: OpenHolds): void {
-  new Gauge({
-    name: 'farebox_ledger_pending_commands',
-    help: 'Ledger commands that wait or are being written.',
-    registers: [metrics],
-    collect() {
-      this.set(ledger.pendingCommands);
-    },
-  });
-  new Gauge({
-    name: 'farebox_oldest_open_hold_seconds',
-    help: 'Age of the oldest hold that has not ended; 0 when there is none.',
-    registers: [metrics],
-    async collect() {
-      const oldestMs = await holds.oldestReservedMs();
-      this.set(oldestMs === null ? 0 : (systemClock.nowMs() - oldestMs) / 1_000);
-    },
-  });
 }
 
 async function caughtUp(projector: Projector, store: EventStore): Promise<void> {

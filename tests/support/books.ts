@@ -48,9 +48,9 @@ const BROKEN_RUNS_SQL = `
     or count(*) filter (where type = 'UsageRecorded') > 1
     or count(*) filter (where type = 'CreditRefunded') > 1`;
 
-/** `socketDirectory` is where the embedded server listens. */
-export async function openBooks(socketDirectory: string): Promise<Books> {
-  const pool = new pg.Pool({ host: socketDirectory, user: 'farebox', database: 'farebox', max: CONNECTIONS_MAX });
+/** `where` names the database: of the embedded server, or one that the deployment was given. */
+export async function openBooks(where: pg.PoolConfig): Promise<Books> {
+  const pool = new pg.Pool({ ...where, max: CONNECTIONS_MAX });
   // The server may be killed by the test.
   pool.on('error', () => {});
   const store = createPostgresEventStore({ pool, logger: pino({ level: 'silent' }) });

@@ -146,7 +146,7 @@ export class EmbeddedDeployment implements Deployment {
   }
 
   openBooks(): Promise<Books> {
-    return openBooks(join(this.dataDirectory, 'run'));
+    return openBooks({ host: join(this.dataDirectory, 'run'), user: 'farebox', database: 'farebox' });
   }
 
   async dispose(): Promise<void> {

@@ -6,8 +6,6 @@ import { eventLoopScheduler } from '../../../platform/scheduler.js';
 import { waitFor } from '../../../platform/testing/wait-for.js';
 import { WorkerWatch } from './worker-watch.js';
 
-const TEST_ENGINE = { contextTokensMax: 100, systemFingerprint: 'fp_echo' };
-
 let nowMs: number;
 let bus: InProcessBus;
 let watch: WorkerWatch;
@@ -23,7 +21,6 @@ beforeEach(async () => {
     bus,
     clock: { nowMs: () => nowMs },
     instanceId: 'ins_1',
-    testEngine: TEST_ENGINE,
     onLost: (workerId) => lost.push(workerId),
     onError: (error) => errors.push(error),
   });
@@ -40,6 +37,7 @@ const worker = (workerId: string, overrides: Partial<WorkerSeen> = {}): WorkerSe
   pool: 'default',
   status: 'ready',
   models: [{ model: 'm', contextTokens: 4_096, systemFingerprint: `fp_${workerId}` }],
+  testEngine: { contextTokens: 100, systemFingerprint: 'fp_echo' },
   runs: 0,
   runsMax: 8,
   ...overrides,
@@ -60,7 +58,7 @@ test('nobody serves anything until a worker is ready; then what it said is known
   await hear(worker('w1'));
   expect(watch.contextOf('m', 'live')).toEqual({ contextTokensMax: 4_096, systemFingerprint: 'fp_w1' });
   expect(watch.contextOf('other', 'live')).toBeNull();
-  expect(watch.contextOf('other', 'test')).toEqual(TEST_ENGINE);
+  expect(watch.contextOf('other', 'test')).toEqual({ contextTokensMax: 100, systemFingerprint: 'fp_echo' });
 });
 
 test('a prompt must fit the smallest context of those that may get it', async () => {

@@ -19,8 +19,6 @@ export type WorkerWatchOptions = {
   readonly bus: MessageBus;
   readonly clock: Clock;
   readonly instanceId: string;
-  /** What test keys run on, the same everywhere. */
-  readonly testEngine: { readonly contextTokensMax: number; readonly systemFingerprint: string };
   readonly onLost: (workerId: string) => void;
   readonly onError: (error: unknown) => void;
 };
@@ -67,8 +65,9 @@ export class WorkerWatch {
   /** What would run the model: the smallest context of those that serve it, and what one of them says it is. `null`: nobody serves it. */
   contextOf(model: string, environment: Environment): { readonly contextTokensMax: number; readonly systemFingerprint: string } | null {
     const ready = this.#ready();
-    if (environment === 'test') return ready.length === 0 ? null : this.#options.testEngine;
-    const serving = ready.flatMap(({ models }) => models.filter((served) => served.model === model));
+    const serving = ready.flatMap(({ models, testEngine }) =>
+      environment === 'test' ? [testEngine] : models.filter((served) => served.model === model),
+    );
     const [first] = serving;
     if (first === undefined) return null;
     return {

@@ -35,7 +35,7 @@ const ChunkSchema = z.object({
       }),
     )
     .nullish(),
-  usage: z.unknown(),
+  usage: z.unknown().optional(),
   system_fingerprint: text,
 });
 

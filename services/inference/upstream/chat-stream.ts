@@ -8,7 +8,7 @@ import type { Scheduler } from '../../../platform/scheduler.js';
 import type { EngineError } from '../engine.js';
 import { type ChatEvent, readChatEvent } from './chat-event.js';
 import { SilenceWatch } from './silence-watch.js';
-import { SseError, SseParser } from './sse-parser.js';
+import { SseError, type SseEvent, SseParser } from './sse-parser.js';
 import { type Complaint, complaintOf, errorOfStatus } from './upstream-errors.js';
 import type { UpstreamTarget } from './upstream-settings.js';
 
@@ -52,10 +52,17 @@ export class ConnectionBroken extends Error {
   get code(): string {
     const { cause } = this;
     // Fetch hides the error of the socket in the cause of its own.
-    const inner = cause instanceof Error && cause.cause !== undefined ? cause.cause : cause;
-    const code = typeof inner === 'object' && inner !== null && 'code' in inner ? inner.code : null;
-    return typeof code === 'string' ? code : 'unknown cause';
+    return codeOf(propertyOf(cause, 'cause')) ?? codeOf(cause) ?? 'unknown cause';
   }
+}
+
+function propertyOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+}
+
+function codeOf(error: unknown): string | null {
+  const code = propertyOf(error, 'code');
+  return typeof code === 'string' ? code : null;
 }
 
 export async function streamChat(options: ChatStreamOptions): Promise<ChatStreamEnd> {
@@ -167,13 +174,18 @@ function takeBytes(
   parser: SseParser,
   onEvent: ChatStreamOptions['onEvent'],
 ): ChatStreamEnd | null {
-  let events: ReturnType<SseParser['push']>;
+  let text: string;
   try {
-    events = parser.push(decoder.decode(bytes, { stream: true }));
+    text = decoder.decode(bytes, { stream: true });
+  } catch {
+    return { kind: 'garbled', reason: 'the stream is not UTF-8', retryable: true };
+  }
+  let events: readonly SseEvent[];
+  try {
+    events = parser.push(text);
   } catch (error) {
-    if (error instanceof SseError) return { kind: 'garbled', reason: error.message, retryable: true };
-    if (error instanceof TypeError) return { kind: 'garbled', reason: 'the stream is not UTF-8', retryable: true };
-    throw error;
+    if (!(error instanceof SseError)) throw error;
+    return { kind: 'garbled', reason: error.message, retryable: true };
   }
   for (const event of events) {
     const wish = onEvent(readChatEvent(event));

@@ -20,6 +20,7 @@ export type FailoverOptions = {
 
 export interface FailoverEngine extends Engine {
   run(run: EngineRun): Promise<ServedResult>;
+  whenLoaded(): Promise<EngineState>;
 }
 
 /** Closes the engines that it was given when it is closed. */
@@ -58,10 +59,9 @@ class OrderedEngines implements FailoverEngine {
       if (attempt.status === 'served') return attempt.result;
       if (attempt.hasSpoken) throw attempt.error;
       errors.push(attempt.error);
-      this.#logger.warn(
-        { engine: member.name, runId: run.runId, code: attempt.error.code, reason: attempt.error.message },
-        'engine passed over',
-      );
+      const { code, message } = attempt.error;
+      const level = isSignOfTrouble(attempt.error) ? 'warn' : 'debug';
+      this.#logger[level]({ engine: member.name, runId: run.runId, code, reason: message }, 'engine passed over');
     }
     if (run.signal.aborted) return CANCELLED_BEFORE_START;
     throw mostUsefulOf(errors);
@@ -82,6 +82,16 @@ class OrderedEngines implements FailoverEngine {
         );
     }
     return progress === null ? { status: 'failed', reason: reasons.join('; ') } : { status: 'loading', progress };
+  }
+
+  /** Resolves as soon as one engine is ready; otherwise when all have ended loading. */
+  async whenLoaded(): Promise<EngineState> {
+    const readies = this.#members.map(async ({ engine }) => {
+      const state = engine.whenLoaded === undefined ? engine.state() : await engine.whenLoaded();
+      if (state.status !== 'ready') throw new Error('not ready');
+    });
+    await Promise.any(readies).catch(() => {});
+    return this.state();
   }
 
   load(): { readonly active: number; readonly queued: number } {

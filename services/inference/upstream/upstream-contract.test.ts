@@ -8,8 +8,8 @@ import { echoAnswers } from './testing/echo-behind-http.js';
 import { type OpenAiServer, startOpenAiServer } from './testing/openai-server.js';
 import { engineAt, PLAIN_SAMPLING, runOf, silentLogger, user } from './testing/upstream-under-test.js';
 
-/** 210 tokens of one, two and four bytes a character; its numbers keep phrases apart. */
-const LONG_TEXT = Buffer.from(Array.from({ length: 100 }, (_, index) => `${index}:é😀`).join(''))
+/** 210 tokens of one, two and four bytes a character. Its numbers keep phrases apart, and no stop sequence taken from it halves a character. */
+const LONG_TEXT = Buffer.from(Array.from({ length: 100 }, (_, index) => `${index}:é😀 `).join(''))
   .subarray(0, 840)
   .toString('utf8')
   .replace(/\uFFFD+$/u, '');

@@ -129,13 +129,14 @@ class HttpUpstreamEngine implements UpstreamEngine {
   }
 
   async #serve(run: EngineRun, abort: AbortController): Promise<ServedResult> {
-    const budget = run.outputTokensBudget;
+    const first = newExchange(run);
     try {
-      return await this.#exchange(run, budget, abort);
+      return await this.#exchange(first, run.outputTokensBudget, abort);
     } catch (error) {
       const fitting = this.#fittingBudget(run);
-      if (!isAboutContext(error) || fitting === null) throw error;
-      return await this.#exchange(run, fitting, abort);
+      // Two tries' texts do not make one answer.
+      if (!isAboutContext(error) || fitting === null || first.answer.pieces > 0) throw error;
+      return await this.#exchange(newExchange(run), fitting, abort);
     }
   }
 
@@ -148,19 +149,18 @@ class HttpUpstreamEngine implements UpstreamEngine {
     return fitting >= 1 && fitting < run.outputTokensBudget ? fitting : null;
   }
 
-  async #exchange(run: EngineRun, outputTokensMax: number, abort: AbortController): Promise<ServedResult> {
+  async #exchange(exchange: Exchange, outputTokensMax: number, abort: AbortController): Promise<ServedResult> {
+    if (abort.signal.aborted) return this.#abortedBeforeStart(abort.signal.reason as AbortCause);
     const { target, scheduler } = this.#options;
-    const exchange: Exchange = { run, answer: new Answer(run), cutBy: null, complaint: null, garbled: null };
     const connection = new AbortController();
     const closeConnection = () => connection.abort();
     abort.signal.addEventListener('abort', closeConnection, { once: true });
-    if (abort.signal.aborted) return this.#abortedBeforeStart(abort.signal.reason as AbortCause);
     this.#connections.add(connection);
     let end: ChatStreamEnd;
     try {
       end = await streamChat({
         target,
-        body: requestBody(target, run, outputTokensMax),
+        body: requestBody(target, exchange.run, outputTokensMax),
         connection,
         scheduler,
         onSilence: () => abort.abort('silent' satisfies AbortCause),
@@ -202,12 +202,13 @@ class HttpUpstreamEngine implements UpstreamEngine {
     const { answer, run } = exchange;
     const { name } = this.#options.target;
     if (end.kind === 'refused') {
-      this.#logComplaint(run, end.complaint, end.status);
+      this.#logComplaint(run, end.complaint, end.error, end.status);
       throw end.error;
     }
     if (exchange.complaint !== null) {
-      this.#logComplaint(run, exchange.complaint, null);
-      throw errorOfComplaint(name, exchange.complaint);
+      const error = errorOfComplaint(name, exchange.complaint);
+      this.#logComplaint(run, exchange.complaint, error, null);
+      throw error;
     }
     if (end.kind === 'garbled') throw new EngineError('engine_failed', `the upstream ${name}: ${end.reason}`, end.retryable);
     if (exchange.garbled !== null) throw new EngineError('engine_failed', `the upstream ${name}: ${exchange.garbled}`, true);
@@ -275,11 +276,17 @@ class HttpUpstreamEngine implements UpstreamEngine {
     }
   }
 
-  #logComplaint(run: EngineRun, complaint: Complaint, status: number | null): void {
+  #logComplaint(run: EngineRun, complaint: Complaint, error: EngineError, status: number | null): void {
     const { name, apiKey } = this.#options.target;
-    const words = complaintForLog(complaint, status, apiKey);
-    this.#options.logger.warn({ upstream: name, runId: run.runId, status, ...words }, 'upstream refused a run');
+    const words = complaintForLog(complaint, apiKey);
+    // A busy upstream refuses many runs a second, and their failures tell it already.
+    const level = error.code === 'engine_at_capacity' ? 'debug' : 'warn';
+    this.#options.logger[level]({ upstream: name, runId: run.runId, status, ...words }, 'upstream refused a run');
   }
+}
+
+function newExchange(run: EngineRun): Exchange {
+  return { run, answer: new Answer(run), cutBy: null, complaint: null, garbled: null };
 }
 
 function closedUnderWay(): EngineError {

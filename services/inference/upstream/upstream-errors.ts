@@ -1,5 +1,6 @@
 /**
- * What an upstream's refusals mean for a run. The upstream's own words stay in the log: they may name its account, its address or a key.
+ * What an upstream's refusals mean for a run. The upstream's own messages are told to nobody: they may quote a prompt,
+ * name its account, or show a key.
  *
  * | the upstream says | the run fails as | another attempt |
  * |---|---|---|
@@ -11,8 +12,8 @@
  */
 import { EngineError } from '../engine.js';
 
-/** Logged of each word of a complaint. */
-const COMPLAINT_CHARACTERS_MAX = 300;
+/** What codes and types look like, such as `invalid_api_key`. */
+const LOGGABLE_WORD = /^[\w.-]{1,60}$/;
 
 /** What an error body says; as long as the body that was read, and never shown to clients. */
 export type Complaint = {
@@ -70,19 +71,10 @@ export function errorOfComplaint(upstream: string, complaint: Complaint): Engine
   return new EngineError('engine_failed', `the upstream ${upstream} reported an error in its stream`, true);
 }
 
-/** A complaint for the log. Words of a 400 or 422 are left out, since they may quote the prompt, and the key wherever it is quoted. */
-export function complaintForLog(
-  { code, type, message }: Complaint,
-  status: number | null,
-  apiKey: string | null,
-): Record<string, string | null> {
-  const mayQuotePrompt = status === null || status === 400 || status === 422;
-  const loggable = (text: string | null) => {
-    // The key goes before the cut, which might leave half of it.
-    const censored = apiKey === null ? text : (text?.replaceAll(apiKey, '[key]') ?? null);
-    return censored?.slice(0, COMPLAINT_CHARACTERS_MAX) ?? null;
-  };
-  return { code: loggable(code), type: loggable(type), message: mayQuotePrompt ? null : loggable(message) };
+/** A complaint for the log: its names alone. Its message may quote the prompt, the key or the account. */
+export function complaintForLog({ code, type }: Complaint, apiKey: string | null): Pick<Complaint, 'code' | 'type'> {
+  const loggable = (word: string | null) => (word !== null && LOGGABLE_WORD.test(word) && word !== apiKey ? word : null);
+  return { code: loggable(code), type: loggable(type) };
 }
 
 /** By OpenAI's code, llama-server's type, and the words of vLLM and others that have neither. */

@@ -14,6 +14,9 @@ export const CALLS_PER_REQUEST_MAX = 256;
 /** A call is about a kilobyte. */
 export const CALLS_BYTES_MAX = 1024 * 1024;
 
+/** The secret that API and ledger share: long enough that nobody guesses it. */
+export const ledgerSecretText = z.string().min(24, 'must have at least 24 characters').max(200);
+
 const id = z.string().min(1).max(200);
 const count = z.number().int().nonnegative();
 const environment = z.enum(['live', 'test']);

@@ -1,4 +1,5 @@
 /** `farebox rebuild` and `farebox verify`: the views made anew from the log, and held against it. */
+import { eventStoreDbFromEnvironment } from '../../../events/store/eventstoredb/connection-settings.js';
 import { createLogger } from '../../../platform/logging.js';
 import { rebuildReadModel } from '../../projector/rebuild.js';
 import { verifyReadModel } from '../../projector/verify.js';
@@ -33,7 +34,7 @@ async function withDatabase(
 ): Promise<number> {
   const { logLevel, dataDirectory, databaseUrl } = readSettings(environment);
   const logger = createLogger({ level: logLevel, name: 'farebox' });
-  const database = await openDatabase({ dataDirectory, databaseUrl, logger });
+  const database = await openDatabase({ dataDirectory, databaseUrl, eventStoreDb: eventStoreDbFromEnvironment(environment), logger });
   try {
     return await work(database, logger);
   } finally {

@@ -55,8 +55,7 @@ export type RunPlan = {
   readonly runId: string;
   readonly request: ChatRequest;
   readonly model: PresetModel;
-  /** `null` while it is not known what runs the model. */
-  readonly systemFingerprint: string | null;
+  readonly systemFingerprint: string;
   readonly caller: Caller;
   readonly payer: Payer;
   readonly terms: PriceTerms;
@@ -81,7 +80,7 @@ export type PlanDeps = {
   readonly engineContext: EngineContext;
 };
 
-/** Throws a `RefusalError` for a model that is not offered, an output that it does not give, or a consumer header that is not valid. */
+/** Throws a `RefusalError` for a model that is not offered or that nothing serves, an output that it does not give, or a consumer header that is not valid. */
 export async function planRun(
   deps: PlanDeps,
   context: RouteContext<'project_key'>,
@@ -90,7 +89,8 @@ export async function planRun(
   const { caller } = context;
   const { model, terms } = deps.models.offered(request.model);
   const engine = deps.engineContext(model.id, caller.environment);
-  const contextTokensMax = engine === null ? model.context_window : Math.min(model.context_window, engine.contextTokensMax);
+  if (engine === null) throw refuse('provider_unavailable', { message: `Nothing serves ${model.id} at the moment.` });
+  const contextTokensMax = Math.min(model.context_window, engine.contextTokensMax);
   const promptTokensMax = promptTokensBound(request.messages, contextTokensMax);
   const outputTokensMax = outputTokensBound(request, model, contextTokensMax);
   const consumer = consumerHeaders(context.request);
@@ -100,7 +100,7 @@ export async function planRun(
     runId: runIdOfRequest(context.requestId),
     request,
     model,
-    systemFingerprint: engine?.systemFingerprint ?? null,
+    systemFingerprint: engine.systemFingerprint,
     caller,
     payer,
     terms,

@@ -1,0 +1,132 @@
+/**
+ * One API instance of the distributed deployment. It holds no state that another could not do without: keys, claims and views are in Postgres,
+ * credit is the ledger's, and its replies have a topic of their own.
+ */
+import type { RequestListener } from 'node:http';
+import { z } from 'zod';
+import { createKafkaBus, kafkaSettingsFromEnvironment } from '../../events/bus/kafka/kafka-bus.js';
+import { ensureTopic, removeTopic, repliesTopicPlan } from '../../events/bus/kafka/topics.js';
+import { systemClock } from '../../platform/clock.js';
+import { startHttpServer } from '../../platform/http-server.js';
+import { randomIdSource } from '../../platform/id-source.js';
+import { packageFile } from '../../platform/package-root.js';
+import { migrate } from '../../platform/postgres/migrate.js';
+import { createPostgresPool, STATEMENT_TIMEOUT_DEFAULT_MS } from '../../platform/postgres/pool.js';
+import { runService } from '../../platform/run-service.js';
+import { adminKeyText, portText, postgresUrl, readEnvironment, SERVER_SETTINGS, setting } from '../../platform/settings.js';
+import { loadPreset } from '../../presets/load-preset.js';
+import { httpLedgerClient } from '../ledger/http/http-ledger-client.js';
+import { ledgerSecretText } from '../ledger/http/wire.js';
+import { createApi } from './app.js';
+import { PostgresDirectory } from './directory/postgres-directory.js';
+import { PostgresIdempotencyStore } from './idempotency/postgres-idempotency-store.js';
+import { PostgresReadModel } from './read-model/postgres-read-model.js';
+import { BusWatch } from './runs/bus-watch.js';
+import { WorkerWatch } from './runs/worker-watch.js';
+
+const SettingsSchema = z.object({
+  ...SERVER_SETTINGS,
+  PORT: portText(8080),
+  DATABASE_URL: postgresUrl,
+  FAREBOX_PRESET: setting(z.string().default('farebox')),
+  FAREBOX_PUBLIC_URL: setting(z.url({ protocol: /^https?$/ }).optional()),
+  FAREBOX_ADMIN_KEY: adminKeyText,
+  FAREBOX_LEDGER_SECRET: ledgerSecretText,
+  LEDGER_URLS: z
+    .string()
+    .transform((text) => text.split(',').map((url) => url.trim()))
+    .pipe(z.array(z.url({ protocol: /^https?$/, error: 'must be http:// URLs, separated by commas' })).min(1)),
+});
+
+const CONNECTIONS_MAX = 12;
+/** Longer than the server's own limit on a statement, so that it speaks only for a server that stands still. */
+const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_DEFAULT_MS + 5_000;
+/** Requests under way get this long to end after a signal. */
+const DRAIN_MS_MAX = 12_000;
+/** Connections that are still open then are closed after this. */
+const STRAGGLERS_MS_MAX = 500;
+
+await runService('api', async ({ environment, logger, metrics, shutdown }) => {
+  const settings = readEnvironment(SettingsSchema, environment);
+  const preset = loadPreset(settings.FAREBOX_PRESET);
+  const ids = randomIdSource(systemClock);
+  const instanceId = ids.next('ins');
+  const pool = createPostgresPool({
+    connectionString: settings.DATABASE_URL,
+    connectionsMax: CONNECTIONS_MAX,
+    applicationName: 'farebox-api',
+    logger,
+    answerTimeoutMs: ANSWER_TIMEOUT_MS,
+  });
+  shutdown.push('pool', () => pool.end());
+  await migrate({ pool, logger, sources: [{ owner: 'api', folder: packageFile('services/api/migrations/') }] });
+
+  const kafka = kafkaSettingsFromEnvironment({ ...environment }, 'farebox-api');
+  const replies = repliesTopicPlan(instanceId);
+  await ensureTopic({ settings: kafka, plan: replies, logger });
+  shutdown.push('reply topic', () => removeTopic({ settings: kafka, topic: replies.topic, logger }));
+  const bus = createKafkaBus({ settings: kafka, logger });
+  shutdown.push('bus', () => bus.close());
+
+  const ledger = httpLedgerClient({ instances: settings.LEDGER_URLS, secret: settings.FAREBOX_LEDGER_SECRET, logger });
+  const onError = (error: unknown) => logger.error({ err: error }, 'news of workers could not be handled');
+  const workers = new WorkerWatch({
+    bus,
+    clock: systemClock,
+    instanceId,
+    onError,
+    onLost: (workerId) => {
+      logger.warn({ workerId }, 'worker lost');
+      api.replies.workerLost(workerId);
+    },
+  });
+  const busWatch = new BusWatch(bus, logger);
+  shutdown.push('bus watch', async () => busWatch.stop());
+  const directory = new PostgresDirectory({
+    pool,
+    unusedExpiryDays: preset.api_keys.unused_expiry_days,
+    onError: (error) => logger.warn({ err: error }, 'uses of keys not noted'),
+  });
+  shutdown.push('directory', () => directory.close());
+
+  const entrance: { handler: RequestListener } = { handler: (_request, response) => void response.writeHead(503).end() };
+  const server = await startHttpServer({
+    handler: (request, response) => entrance.handler(request, response),
+    host: settings.FAREBOX_HOST,
+    port: settings.PORT,
+  });
+  shutdown.push('http server', () => server.stop(STRAGGLERS_MS_MAX));
+  const api = createApi({
+    preset,
+    ledger,
+    bus,
+    directory,
+    idempotencyStore: new PostgresIdempotencyStore(pool),
+    readModel: new PostgresReadModel({ pool }),
+    clock: systemClock,
+    ids,
+    logger,
+    metricsRegistry: metrics,
+    adminKey: settings.FAREBOX_ADMIN_KEY,
+    publicBaseUrl: settings.FAREBOX_PUBLIC_URL ?? `http://localhost:${server.port}`,
+    instanceId,
+    readiness: async () => {
+      const reasons: string[] = [];
+      if (!(await bus.isReady())) reasons.push('the bus cannot be reached');
+      if (!(await ledger.isReady())) reasons.push('no ledger instance is ready');
+      if (workers.readyWorkers === 0) reasons.push('no inference worker is ready');
+      await pool.query('select 1');
+      return { ready: reasons.length === 0, reasons };
+    },
+    // Without the bus nothing could be run, so nothing is held.
+    engineContext: (model, environmentOfKey) => (busWatch.isUp ? workers.contextOf(model, environmentOfKey) : null),
+  });
+  api.replies.onTick((nowMs) => workers.onTick(nowMs));
+  await workers.start();
+  shutdown.push('worker watch', () => workers.stop());
+  await api.start();
+  shutdown.push('api', () => api.stop());
+  entrance.handler = api.app;
+  shutdown.push('requests under way', () => api.drain(DRAIN_MS_MAX));
+  return server;
+});

@@ -1,0 +1,98 @@
+/**
+ * One ledger instance of the distributed deployment: serves the API's calls over internal HTTP, settles finished runs, expires holds, and
+ * stands by to be the one relay. Any number of them may run; the expected revision is the fence.
+ */
+import { z } from 'zod';
+import { createKafkaBus, kafkaSettingsFromEnvironment } from '../../events/bus/kafka/kafka-bus.js';
+import { postgresCheckpoints } from '../../events/relay/postgres-checkpoints.js';
+import { startRelay } from '../../events/relay/relay.js';
+import type { EventStore } from '../../events/store/event-store.js';
+import { eventStoreDbFromEnvironment } from '../../events/store/eventstoredb/connection-settings.js';
+import { createEventStoreDbStore } from '../../events/store/eventstoredb/eventstoredb-store.js';
+import { createPostgresEventStore } from '../../events/store/postgres/postgres-event-store.js';
+import { startOperationsServer } from '../../platform/operations-server.js';
+import { packageFile } from '../../platform/package-root.js';
+import { standForLeadership } from '../../platform/postgres/leadership.js';
+import { migrate } from '../../platform/postgres/migrate.js';
+import { createPostgresPool } from '../../platform/postgres/pool.js';
+import { runService } from '../../platform/run-service.js';
+import { eventLoopScheduler } from '../../platform/scheduler.js';
+import { portText, postgresUrl, readEnvironment, SERVER_SETTINGS } from '../../platform/settings.js';
+import { serveCalls } from './http/serve-calls.js';
+import { CALLS_PATH, ledgerSecretText } from './http/wire.js';
+import { inProcessLedgerClient } from './in-process-ledger-client.js';
+import { expireReservations } from './reactors/expire-reservations.js';
+import { startLedger } from './start-ledger.js';
+
+const SettingsSchema = z.object({
+  ...SERVER_SETTINGS,
+  PORT: portText(8081),
+  DATABASE_URL: postgresUrl,
+  FAREBOX_LEDGER_SECRET: ledgerSecretText,
+});
+
+const CONNECTIONS_MAX = 12;
+
+/** Calls under way get this long to end after a signal; none takes longer than the ledger waits for its store. */
+const DRAIN_MS_MAX = 6_000;
+
+/** Advisory lock of the one relay. An arbitrary constant. */
+const RELAY_LOCK = 7_120_420;
+
+await runService('ledger', async ({ environment, logger, metrics, shutdown }) => {
+  const settings = readEnvironment(SettingsSchema, environment);
+  const eventStoreDb = eventStoreDbFromEnvironment(environment);
+  const connectionString = settings.DATABASE_URL;
+  const pool = createPostgresPool({ connectionString, connectionsMax: CONNECTIONS_MAX, applicationName: 'farebox-ledger', logger });
+  shutdown.push('pool', () => pool.end());
+  const owners = [
+    ...(eventStoreDb === null ? [{ owner: 'event-store', folder: packageFile('events/store/postgres/migrations/') }] : []),
+    { owner: 'ledger', folder: packageFile('services/ledger/migrations/') },
+    { owner: 'relay', folder: packageFile('events/relay/migrations/') },
+  ];
+  await migrate({ pool, logger, sources: owners });
+  const store: EventStore =
+    eventStoreDb === null ? createPostgresEventStore({ pool, logger }) : createEventStoreDbStore({ ...eventStoreDb, logger });
+  shutdown.push('event store', () => store.close());
+  const bus = createKafkaBus({ settings: kafkaSettingsFromEnvironment({ ...environment }, 'farebox-ledger'), logger });
+  shutdown.push('bus', () => bus.close());
+
+  const { ledger, expiry } = await startLedger({ store, bus, pool, logger, metrics, push: shutdown.push });
+  const expiring = expireReservations(expiry);
+  shutdown.push('expire-reservations', () => expiring.stop());
+
+  const relayed = eventStoreDb === null ? 'postgres' : 'eventstoredb';
+  const leadership = standForLeadership({
+    connectionString,
+    lock: RELAY_LOCK,
+    name: 'farebox-relay',
+    logger,
+    lead: () =>
+      startRelay({
+        store,
+        bus,
+        checkpoints: postgresCheckpoints(pool, relayed),
+        scheduler: eventLoopScheduler,
+        onError: (error) => logger.warn({ err: error }, 'relay failed, will try again'),
+      }),
+  });
+  shutdown.push('relay', () => leadership.stop());
+
+  const server = await startOperationsServer({
+    host: settings.FAREBOX_HOST,
+    port: settings.PORT,
+    metrics,
+    logger,
+    readiness: async () => {
+      const reasons: string[] = [];
+      if (!(await store.isReady())) reasons.push('the event store cannot be written');
+      if (!(await bus.isReady())) reasons.push('the bus cannot be reached');
+      return { ready: reasons.length === 0, reasons };
+    },
+    routes: {
+      [`POST ${CALLS_PATH}`]: serveCalls({ ledger: inProcessLedgerClient(ledger), secret: settings.FAREBOX_LEDGER_SECRET, logger }),
+    },
+  });
+  shutdown.push('http server', () => server.stop(DRAIN_MS_MAX));
+  return server;
+});

@@ -1,0 +1,142 @@
+/**
+ * One process after the other is killed under load, and the broker is stopped: what was acknowledged is in the books, nothing is charged twice,
+ * no hold is stranded, and the service goes on by itself.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { startTestBroker, type TestBroker, whyNoBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
+import { KAFKA_4_VERSION } from '../../platform/kafka/dev-broker.js';
+import { waitFor } from '../../platform/testing/wait-for.js';
+import { expectAcknowledgedInBooks, expectBooksInOrder } from '../support/book-checks.js';
+import { createDistributedDeployment, type DistributedDeployment } from '../support/distributed-deployment.js';
+import { createFareboxClient, type FareboxClient } from '../support/farebox-client.js';
+import { type Load, startLoad } from '../support/load.js';
+import { liftLimits, writePreset } from '../support/preset-file.js';
+import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.js';
+
+const MODEL = 'phi-3.5-mini';
+const CLIENTS = 8;
+/** So that a hold whose run nobody has heard of expires while the test waits. */
+const RUN_TIMEOUT_SECONDS = 10;
+/** Group sessions that end, partitions that move, on cores that are shared. */
+const RECOVERY_MS_MAX = 90_000;
+/** Answers that show that the service goes on. */
+const ANSWERS_AFTER = 50;
+
+const reason = await whyNoBroker();
+if (reason === null) describe('the distributed deployment under load', () => describeFaults());
+else {
+  process.stderr.write(`\nTHE DISTRIBUTED FAULTS ARE SKIPPED: ${reason}.\n\n`);
+  // biome-ignore lint/suspicious/noSkippedTests: said aloud above, and only where no broker can be had.
+  test.skip(`the distributed deployment is not tested here: ${reason}`, () => {});
+}
+
+function describeFaults(): void {
+  let files: TemporaryDirectory;
+  let broker: TestBroker;
+  let deployment: DistributedDeployment;
+  let client: FareboxClient;
+  let load: Load | null = null;
+  let loads = 0;
+
+  beforeAll(async () => {
+    files = await makeTemporaryDirectory();
+    const preset = writePreset(files.path, 'farebox', (offer) => {
+      liftLimits(offer);
+      offer.starter_credit.project = '1000';
+      offer.policies.run_timeout_seconds = RUN_TIMEOUT_SECONDS;
+    });
+    broker = await startTestBroker(KAFKA_4_VERSION);
+    deployment = await createDistributedDeployment({ broker, preset });
+    await deployment.start();
+    client = createFareboxClient({ baseUrl: deployment.baseUrl, adminKey: deployment.adminKey, model: MODEL });
+  }, 300_000);
+  afterEach(async () => {
+    await load?.stop();
+    load = null;
+  });
+  afterAll(async () => {
+    client?.close();
+    await deployment?.dispose();
+    await broker?.dispose();
+    await files?.remove();
+  }, 120_000);
+
+  async function loaded(): Promise<Load> {
+    loads += 1;
+    const project = await client.signUp(`load-${loads}`);
+    const started = startLoad({ client, projectKey: project.key, clients: CLIENTS, keyPrefix: `load-${loads}`, model: MODEL });
+    load = started;
+    await answersMore(started, CLIENTS);
+    return started;
+  }
+
+  const answersMore = (of: Load, count: number) => {
+    const before = of.answered();
+    return waitFor(() => of.answered() >= before + count, { timeoutMs: RECOVERY_MS_MAX, describe: () => `${count} more answers` });
+  };
+
+  async function expectNothingLost(of: Load): Promise<void> {
+    await of.stop();
+    const books = await deployment.openBooks();
+    try {
+      const noHoldIsOpen = async () => (await books.openHolds()).length === 0;
+      await waitFor(noHoldIsOpen, { timeoutMs: RECOVERY_MS_MAX, describe: 'every hold to end' });
+      await expectBooksInOrder(books);
+      await expectAcknowledgedInBooks(books, of.attempts);
+      // Nobody is charged for an answer that did not come: keyed requests may have been, and are answered when they are asked again.
+      for (const { ending, status } of of.attempts) if (ending === 'refused') expect([409, 503]).toContain(status);
+    } finally {
+      await books.close();
+    }
+  }
+
+  test('a worker killed: its runs are tried elsewhere, and another takes over', async () => {
+    const running = await loaded();
+    await deployment.workers[0]?.kill();
+    await answersMore(running, ANSWERS_AFTER);
+    deployment.workers[0] = deployment.spawn('inference');
+    await deployment.workers[0].ready();
+    await answersMore(running, ANSWERS_AFTER);
+    await expectNothingLost(running);
+  });
+
+  test('a ledger killed: the other serves its accounts, settles its runs and relays', async () => {
+    const running = await loaded();
+    await deployment.ledgers[0]?.kill();
+    await answersMore(running, ANSWERS_AFTER);
+    await expectNothingLost(running);
+  });
+
+  test('the projector killed and started again: the views catch up', async () => {
+    const running = await loaded();
+    await deployment.projector.kill();
+    await answersMore(running, ANSWERS_AFTER);
+    await deployment.restartProjector();
+    await expectNothingLost(running);
+  });
+
+  test('an API killed: its runs are settled without it', async () => {
+    const running = await loaded();
+    await deployment.api.kill();
+    await waitFor(() => running.attempts.some(({ ending }) => ending === 'broken'), { describe: 'clients to notice' });
+    await deployment.restartApi();
+    await answersMore(running, ANSWERS_AFTER);
+    await expectNothingLost(running);
+  });
+
+  test('the broker stopped and started again: refused meanwhile, and it says so', async () => {
+    const running = await loaded();
+    await broker.stop();
+    const notReady = async () => (await client.call('/readyz')).status === 503;
+    await waitFor(notReady, { timeoutMs: RECOVERY_MS_MAX, describe: 'readiness to say so' });
+    const isRefused = async () => {
+      const answer = await client.chat(await deployment.demoKey());
+      return answer.status === 503;
+    };
+    await waitFor(isRefused, { timeoutMs: RECOVERY_MS_MAX, describe: 'a new request to be refused' });
+    await broker.start();
+    await answersMore(running, ANSWERS_AFTER);
+    await expectNothingLost(running);
+    expect((await client.call('/readyz')).status).toBe(200);
+  });
+}

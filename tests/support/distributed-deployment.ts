@@ -1,0 +1,202 @@
+/**
+ * The distributed deployment as real processes: two ledgers, a projector, two inference workers and an API over a Kafka broker and a Postgres
+ * that are there already. Postgres is the event store unless `eventStoreDbUrl` names one.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { pino } from 'pino';
+import { kafkaSettingsFromEnvironment } from '../../events/bus/kafka/kafka-bus.js';
+import type { TestBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
+import { createTopics, topicPlans } from '../../events/bus/kafka/topics.js';
+import { DEFAULT_POOL } from '../../events/contract/index.js';
+import { createTestDatabase, type TestDatabase } from '../../platform/testing/postgres-for-tests.js';
+import { loadPreset } from '../../presets/load-preset.js';
+import { type Books, openBooks } from './books.js';
+import type { CommandResult, Deployment, DeploymentOptions, Welcome } from './deployment.js';
+import { type ServiceName, ServiceProcess } from './service-process.js';
+
+const CLI = fileURLToPath(new URL('../../services/standalone/cli.js', import.meta.url));
+const ADMIN_KEY = 'fbx_admin_of_the_tests_0123456789abcdef';
+const LEDGER_SECRET = 'ledger-secret-of-the-tests-0123456789';
+const LEDGERS = 2;
+const WORKERS = 2;
+
+export type DistributedDeploymentOptions = DeploymentOptions & {
+  /** A broker of its own for each deployment: topics are shared by whoever uses one. */
+  readonly broker: TestBroker;
+  readonly eventStoreDbUrl?: string;
+  /** More of the environment of every process. */
+  readonly environment?: Readonly<Record<string, string>>;
+};
+
+export async function createDistributedDeployment(options: DistributedDeploymentOptions): Promise<DistributedDeployment> {
+  const settings = kafkaSettingsFromEnvironment({ KAFKA_BROKERS: options.broker.brokers.join(',') }, 'tests');
+  await createTopics({ settings, plans: topicPlans([DEFAULT_POOL]), logger: pino({ level: 'silent' }) });
+  return new DistributedDeployment(options, await createTestDatabase());
+}
+
+export class DistributedDeployment implements Deployment {
+  readonly adminKey = ADMIN_KEY;
+  readonly ledgers: ServiceProcess[] = [];
+  readonly workers: ServiceProcess[] = [];
+  readonly #options: DistributedDeploymentOptions;
+  readonly #database: TestDatabase;
+  #projector: ServiceProcess | null = null;
+  #api: ServiceProcess | null = null;
+  #demoKey: string | null = null;
+  #ledgerUrls = '';
+  #pastLog = '';
+
+  constructor(options: DistributedDeploymentOptions, database: TestDatabase) {
+    this.#options = options;
+    this.#database = database;
+  }
+
+  get api(): ServiceProcess {
+    if (this.#api === null) throw new Error('the deployment was not started');
+    return this.#api;
+  }
+
+  get projector(): ServiceProcess {
+    if (this.#projector === null) throw new Error('the deployment was not started');
+    return this.#projector;
+  }
+
+  get baseUrl(): string {
+    return this.api.url;
+  }
+
+  get log(): string {
+    return (
+      this.#pastLog +
+      this.#processes()
+        .map(({ log }) => log)
+        .join('')
+    );
+  }
+
+  /** Nobody prints one here; a newcomer makes a project and is told its key. */
+  get welcome(): Welcome {
+    if (this.#demoKey === null) throw new Error('the deployment was not started');
+    const model = loadPreset(this.#options.preset ?? 'farebox').models[0]?.id;
+    const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello!' }] });
+    const curlLine = `curl ${this.baseUrl}/v1/chat/completions -H "Authorization: Bearer ${this.#demoKey}" -H "Content-Type: application/json" -d '${body}'`;
+    return { text: curlLine, baseUrl: this.baseUrl, demoKey: this.#demoKey, adminKey: null, curlLine };
+  }
+
+  get exited(): Promise<void> {
+    return Promise.all(this.#processes().map(({ exited }) => exited)).then(() => undefined);
+  }
+
+  isRunning(): boolean {
+    return this.#processes().some((one) => one.isRunning());
+  }
+
+  async start(): Promise<void> {
+    if (this.isRunning()) throw new Error('the deployment runs already');
+    this.#pastLog = this.log;
+    this.ledgers.splice(0, Number.POSITIVE_INFINITY, ...Array.from({ length: LEDGERS }, () => this.spawn('ledger')));
+    this.workers.splice(0, Number.POSITIVE_INFINITY, ...Array.from({ length: WORKERS }, () => this.spawn('inference')));
+    this.#projector = this.spawn('projector');
+    const urls = await Promise.all(this.ledgers.map((ledger) => ledger.listening()));
+    this.#ledgerUrls = urls.join(',');
+    this.#api = this.spawn('api', { LEDGER_URLS: this.#ledgerUrls });
+    await Promise.all(this.#processes().map((one) => one.ready()));
+    await this.demoKey();
+  }
+
+  /** One more process of a service, of which the caller takes care. */
+  spawn(name: ServiceName, environment: Readonly<Record<string, string>> = {}): ServiceProcess {
+    return new ServiceProcess(name, {
+      PORT: '0',
+      LOG_LEVEL: 'warn',
+      DATABASE_URL: this.#database.connectionString,
+      KAFKA_BROKERS: this.#options.broker.brokers.join(','),
+      FAREBOX_PRESET: this.#options.preset ?? 'farebox',
+      FAREBOX_ENGINE: 'echo',
+      FAREBOX_ADMIN_KEY: ADMIN_KEY,
+      FAREBOX_LEDGER_SECRET: LEDGER_SECRET,
+      ...(this.#options.eventStoreDbUrl === undefined ? {} : { ESDB_URL: this.#options.eventStoreDbUrl }),
+      ...this.#options.environment,
+      ...environment,
+    });
+  }
+
+  /** A project of the deployment's own. */
+  async demoKey(): Promise<string> {
+    this.#demoKey ??= await this.#makeDemoProject();
+    return this.#demoKey;
+  }
+
+  async restartProjector(): Promise<void> {
+    this.#projector = this.spawn('projector');
+    await this.#projector.ready();
+  }
+
+  /** Where the last one was, as behind a load balancer. */
+  async restartApi(): Promise<void> {
+    const { port } = new URL(this.api.url);
+    this.#api = this.spawn('api', { LEDGER_URLS: this.#ledgerUrls, PORT: port });
+    await this.#api.ready();
+  }
+
+  /** The API first: what it has under way needs the others. */
+  async stop(): Promise<{ readonly exitCode: number | null }> {
+    const codes = [await this.#api?.stop()];
+    codes.push(...(await Promise.all(this.workers.map((worker) => worker.stop()))));
+    codes.push(...(await Promise.all([...this.ledgers, this.projector].map((one) => one.stop()))));
+    return { exitCode: codes.find((code) => code !== 0) ?? 0 };
+  }
+
+  async kill(): Promise<void> {
+    await Promise.all(this.#processes().map((one) => one.kill()));
+  }
+
+  async command(name: 'verify' | 'rebuild'): Promise<CommandResult> {
+    const { NODE_OPTIONS: _, ...inherited } = process.env;
+    const child: ChildProcess = spawn(process.execPath, [CLI, name], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: {
+        ...inherited,
+        DATABASE_URL: this.#database.connectionString,
+        LOG_LEVEL: 'warn',
+        ...(this.#options.eventStoreDbUrl === undefined ? {} : { ESDB_URL: this.#options.eventStoreDbUrl }),
+      },
+    });
+    let output = '';
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+    await new Promise<void>((resolve) => child.once('close', () => resolve()));
+    return { exitCode: child.exitCode, output };
+  }
+
+  openBooks(): Promise<Books> {
+    return openBooks({ connectionString: this.#database.connectionString });
+  }
+
+  async dispose(): Promise<void> {
+    for (const one of this.#processes()) {
+      // A stopped process takes no other signal.
+      one.signal('SIGCONT');
+      await one.kill();
+    }
+    await this.#database.drop();
+  }
+
+  #processes(): ServiceProcess[] {
+    const all = [this.#api, ...this.workers, ...this.ledgers, this.#projector];
+    return all.filter((one) => one !== null);
+  }
+
+  async #makeDemoProject(): Promise<string> {
+    const response = await fetch(`${this.baseUrl}/v1/projects`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ name: 'Demo', environment: 'live' }),
+    });
+    const body = (await response.json()) as { api_key?: string };
+    if (body.api_key === undefined) throw new Error(`no demo project: ${JSON.stringify(body)}`);
+    return body.api_key;
+  }
+}
