@@ -1,6 +1,7 @@
 /** What a commercial offer consists of. A preset is data: no code branches on a preset's name. Amounts are decimal strings of the unit. */
 import { z } from 'zod';
 import { type PriceTerms, parseAmount, ROUNDINGS } from '../events/contract/index.js';
+import { ServedBySchema } from './served-by.js';
 
 const amount = z
   .string()
@@ -46,6 +47,8 @@ export const ModelSchema = z.strictObject({
   max_output_tokens: positiveInteger,
   /** node-llama-cpp model URI (`hf:user/repo:quant`) of the real weights; a request may also be served by the tiny engine. */
   weights: z.strictObject({ uri: z.string().min(1), quantization: z.string().min(1) }).optional(),
+  /** Servers and local weights that serve the model, in the order in which they are tried; read where `FAREBOX_ENGINE` is `upstream`. */
+  served_by: ServedBySchema.optional(),
   /** No price: the preset does not load. */
   price: PriceSchema,
 });

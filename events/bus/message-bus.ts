@@ -41,6 +41,11 @@ export class BusFullError extends Error {
   override readonly name = 'BusFullError';
 }
 
+/** The topic does not exist (any more): nobody will read what is published to it, and trying again is of no use. */
+export class UnknownTopicError extends Error {
+  override readonly name = 'UnknownTopicError';
+}
+
 export interface MessageBus {
   /** Resolves when the bus has accepted the messages (durably, where it is durable). Rejects with `BusFullError` at a queue's bound. */
   publish(topic: string, messages: readonly Message[]): Promise<void>;

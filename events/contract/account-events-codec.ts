@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { AccountEvent, AccountEventType, Posting } from './account-events.js';
 import type { JsonObject, NewEvent } from './envelope.js';
 import { eventIdOf } from './ids.js';
-import { type PriceTermsWire, PriceTermsWireSchema, TokenUsageSchema, termsFromWire, termsToWire } from './pricing.js';
+import { COUNTED_LOCALLY, type PriceTermsWire, PriceTermsWireSchema, TokenUsageSchema, termsFromWire, termsToWire } from './pricing.js';
 
 /** The newest version of each event's wire shape. Raise one together with an upcaster from the version before. */
 export const ACCOUNT_EVENT_VERSIONS: Readonly<Record<AccountEventType, number>> = {
@@ -59,7 +59,14 @@ export const ACCOUNT_EVENT_WIRE_SCHEMAS = {
     deadlineMs: z.number().int().nonnegative(),
     postings,
   }),
-  UsageRecorded: z.strictObject({ accountId: id, runId: id, usage: TokenUsageSchema, chargedNanos: nanos, postings }),
+  UsageRecorded: z.strictObject({
+    accountId: id,
+    runId: id,
+    usage: TokenUsageSchema,
+    usageSource: z.literal(COUNTED_LOCALLY).optional(),
+    chargedNanos: nanos,
+    postings,
+  }),
   CreditRefunded: z.strictObject({ accountId: id, runId: id, refundedNanos: nanos, postings }),
   ReservationSettled: z.strictObject({
     accountId: id,

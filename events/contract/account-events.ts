@@ -5,7 +5,7 @@
  * In memory amounts are bigint nanos; on the wire they are decimal strings. `account-events-codec.ts` converts and upcasts.
  */
 import type { Nanos } from './money.js';
-import type { PriceTerms, TokenUsage } from './pricing.js';
+import type { PriceTerms, TokenUsage, UsageSource } from './pricing.js';
 
 /**
  * Ledger accounts that postings move money between. `available` and `held` are the holder's own; the others are the operator's:
@@ -77,6 +77,7 @@ export type UsageRecorded = {
   readonly accountId: string;
   readonly runId: string;
   readonly usage: TokenUsage;
+  readonly usageSource?: UsageSource;
   readonly chargedNanos: Nanos;
   readonly postings: readonly Posting[];
 };

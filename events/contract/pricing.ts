@@ -40,6 +40,13 @@ export type TokenUsage = {
   readonly completionTokens: number;
 };
 
+/**
+ * Said of usage that no engine counted: an upstream gave none, and the worker counted by a stated rule. Absent where the engine did, so that
+ * what was measured and what was not are told apart in the books.
+ */
+export const COUNTED_LOCALLY = 'counted_locally';
+export type UsageSource = typeof COUNTED_LOCALLY;
+
 export const NO_USAGE: TokenUsage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
 
 const tokenCount = z.number().int().nonnegative();

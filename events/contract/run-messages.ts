@@ -1,6 +1,6 @@
 /** What travels on the bus between API, workers and ledger. Messages are JSON values, never changed once published; prompts live only here. */
 import { z } from 'zod';
-import { TokenUsageSchema } from './pricing.js';
+import { COUNTED_LOCALLY, TokenUsageSchema } from './pricing.js';
 
 const id = z.string().min(1).max(80);
 const timeMs = z.number().int().nonnegative();
@@ -120,6 +120,7 @@ export const RunFinishedSchema = z.strictObject({
   outcome: z.enum(['completed', 'cancelled', 'failed']),
   finishReason: z.enum(['stop', 'length']).nullable(),
   usage: TokenUsageSchema,
+  usageSource: z.literal(COUNTED_LOCALLY).optional(),
   errorCode: z.enum(RUN_ERROR_CODES).nullable(),
   /** Stable across model, quantisation and runtime; what really ran. */
   systemFingerprint: z.string().nullable(),

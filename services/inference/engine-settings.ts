@@ -2,13 +2,13 @@
 import { z } from 'zod';
 import { integerText, setting } from '../../platform/settings.js';
 
-export const ENGINES = ['tiny', 'echo', 'llama'] as const;
+export const ENGINES = ['tiny', 'echo', 'llama', 'upstream'] as const;
 
 export const ENGINE_SETTINGS = {
   FAREBOX_DATA_DIR: setting(z.string().default('.farebox')),
   FAREBOX_ENGINE: setting(z.enum(ENGINES).default('tiny')),
   FAREBOX_MODEL_DIR: setting(z.string().optional()),
-  /** Which of the preset's models the `llama` engine loads; the first with weights by default. */
+  /** Which of the preset's models is loaded here: by `llama`, the first with weights by default; by `upstream`, none. */
   FAREBOX_MODEL: setting(z.string().optional()),
   FAREBOX_ENGINE_THREADS: setting(integerText(1, 256).optional()),
   FAREBOX_ENGINE_SEQUENCES: setting(integerText(1, 256).default(8)),

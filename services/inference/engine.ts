@@ -1,5 +1,5 @@
 /** The Engine port: turns one run into tokens, many runs at a time. Adapters pass `engine-contract.ts`. */
-import type { ChatMessage, FinishReason, RunErrorCode, Sampling, TokenUsage } from '../../events/contract/index.js';
+import type { ChatMessage, FinishReason, RunErrorCode, Sampling, TokenUsage, UsageSource } from '../../events/contract/index.js';
 
 export type EngineRun = {
   readonly runId: string;
@@ -18,8 +18,11 @@ export type EngineResult = {
   readonly outcome: 'completed' | 'cancelled';
   /** `null` when cancelled. */
   readonly finishReason: FinishReason | null;
-  /** Exact, from the engine. */
+  /** Exact, from the engine, unless `usageSource` says otherwise. */
   readonly usage: TokenUsage;
+  readonly usageSource?: 'engine' | UsageSource;
+  /** What ran this very run, where an engine stands for several; the engine's own otherwise. */
+  readonly systemFingerprint?: string;
 };
 
 /** A run that ended without a result. Nothing is charged for it. */

@@ -63,6 +63,7 @@ await runService('inference', async ({ environment, logger, metrics, shutdown })
   const engines = await startEngines({
     settings: engineSettingsOf(settings),
     preset,
+    environment,
     bus,
     pool,
     workerId,

@@ -3,19 +3,25 @@
  * of one turn become one message. A run's outputs always go out before its result, which has a topic of its own.
  */
 import type { Message, MessageBus } from '../../events/bus/message-bus.js';
+import type { JsonObject } from '../../events/contract/index.js';
 import type { Scheduler } from '../../platform/scheduler.js';
 
-/** Tries of one publication; then it is logged and lost, and the run's hold expires. */
+/** Tries of one publication; then it is logged and lost. A run whose texts were lost is reported as failed, so that nobody pays for them. */
 const PUBLISH_TRIES_MAX = 5;
 
 /** First pause before a publication is tried again; doubles. */
 const PUBLISH_RETRY_DELAY_MS = 20;
+
+/** Runs remembered for their losses; those that fail or are tried again never say a last word, so the set is bounded by itself. */
+const RUNS_WITH_LOSSES_MAX = 10_000;
 
 export type OutboxOptions = {
   readonly bus: MessageBus;
   readonly scheduler: Scheduler;
   /** Published when the turn's other topics have been. */
   readonly lastTopic: string;
+  /** What is said on the last topic instead of `message`, when earlier messages of its run were lost. */
+  readonly afterLoss: (message: Message) => Message;
   readonly onError: (error: unknown) => void;
 };
 
@@ -24,6 +30,8 @@ export class Outbox {
   /** Called right before a turn's messages go out; adds what has been gathered meanwhile. */
   readonly #beforeFlush: () => void;
   #byTopic = new Map<string, Message[]>();
+  /** Runs that lost messages and have not said their last. */
+  readonly #runsWithLosses = new Set<string>();
   #isFlushDue = false;
   #publishing: Promise<void> = Promise.resolve();
 
@@ -61,22 +69,40 @@ export class Outbox {
   async #publish(batch: ReadonlyMap<string, readonly Message[]>): Promise<void> {
     const { lastTopic } = this.#options;
     const earlier: Promise<void>[] = [];
-    for (const [topic, messages] of batch) if (topic !== lastTopic) earlier.push(this.#publishTo(topic, messages));
+    for (const [topic, messages] of batch) if (topic !== lastTopic) earlier.push(this.#publishTexts(topic, messages));
     await Promise.all(earlier);
     const last = batch.get(lastTopic);
-    if (last !== undefined) await this.#publishTo(lastTopic, last);
+    if (last !== undefined)
+      await this.#publishTo(
+        lastTopic,
+        last.map((message) => this.#lastWordOf(message)),
+      );
   }
 
-  async #publishTo(topic: string, messages: readonly Message[]): Promise<void> {
+  async #publishTexts(topic: string, messages: readonly Message[]): Promise<void> {
+    if (await this.#publishTo(topic, messages)) return;
+    for (const { value } of messages) if (this.#runsWithLosses.size < RUNS_WITH_LOSSES_MAX) this.#runsWithLosses.add(runIdIn(value));
+  }
+
+  #lastWordOf(message: Message): Message {
+    return this.#runsWithLosses.delete(runIdIn(message.value)) ? this.#options.afterLoss(message) : message;
+  }
+
+  /** Whether the bus has taken the messages. */
+  async #publishTo(topic: string, messages: readonly Message[]): Promise<boolean> {
     for (let tries = 1; ; tries += 1) {
       try {
         await this.#options.bus.publish(topic, messages);
-        return;
+        return true;
       } catch (error) {
         this.#options.onError(error);
-        if (tries === PUBLISH_TRIES_MAX) return;
+        if (tries === PUBLISH_TRIES_MAX) return false;
         await new Promise<void>((resume) => this.#options.scheduler.delay(resume, PUBLISH_RETRY_DELAY_MS * 2 ** (tries - 1)));
       }
     }
   }
+}
+
+function runIdIn(value: JsonObject): string {
+  return String(value['runId']);
 }

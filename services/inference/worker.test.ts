@@ -6,6 +6,7 @@ import type { Message } from '../../events/bus/message-bus.js';
 import {
   DEFAULT_POOL,
   type JsonObject,
+  NO_USAGE,
   RUN_RESULTS_TOPIC,
   RunAttemptFailedSchema,
   RunFinishedSchema,
@@ -174,6 +175,24 @@ describe('a run that completes', () => {
       heard.findIndex((message) => message.type === type && message.value['runId'] === runId);
     for (const { runId } of finished()) expect(firstHeard('RunOutput', runId)).toBeLessThan(firstHeard('RunFinished', runId));
   });
+});
+
+test('a run whose texts the bus does not take is reported as failed, at no cost', async () => {
+  const publish = bus.publish.bind(bus);
+  bus.publish = (topic, messages) => (topic === REPLIES ? Promise.reject(new Error('away')) : publish(topic, messages));
+  const asked = request();
+  await ask(asked);
+  await taken(1);
+  held.latest.run.onText('never read');
+  held.latest.finish();
+  await waitFor(
+    () => {
+      time.advance(1_000);
+      return heardOf('RunFinished').length === 1;
+    },
+    { describe: 'the result' },
+  );
+  expect(finished()[0]).toMatchObject({ runId: asked.runId, outcome: 'failed', errorCode: 'engine_failed', usage: NO_USAGE, outputs: 0 });
 });
 
 describe('a run that does not', () => {

@@ -10,6 +10,7 @@
 import type { Logger } from 'pino';
 import type { BusSubscription, Message, MessageBus } from '../../events/bus/message-bus.js';
 import {
+  COUNTED_LOCALLY,
   executionOf,
   type JsonObject,
   NO_USAGE,
@@ -119,7 +120,8 @@ class WorkerLoop {
   constructor(options: WorkerOptions) {
     this.#options = options;
     const onError = (error: unknown) => options.logger.error({ err: error }, 'run reports could not be published');
-    this.#outbox = new Outbox({ bus: options.bus, scheduler: options.scheduler, lastTopic: RUN_RESULTS_TOPIC, onError }, () =>
+    const { bus, scheduler } = options;
+    this.#outbox = new Outbox({ bus, scheduler, lastTopic: RUN_RESULTS_TOPIC, afterLoss: withoutItsText, onError }, () =>
       this.#gatherText(),
     );
   }
@@ -271,7 +273,7 @@ class WorkerLoop {
       return;
     }
     this.#putText(run);
-    this.#reportResult(run, engine.systemFingerprint, result);
+    this.#reportResult(run, result.systemFingerprint ?? engine.systemFingerprint, result);
   }
 
   #reportAbort(run: RunUnderWay): void {
@@ -299,7 +301,7 @@ class WorkerLoop {
   #reportResult(run: Execution & { readonly outputs: number }, systemFingerprint: string | null, result: EngineResult): void {
     const { execution, outputs } = run;
     const { runId, accountId, attempt, replyTopic } = run.request;
-    const { outcome, finishReason, usage } = result;
+    const { outcome, finishReason, usage, usageSource } = result;
     const value: RunFinished = {
       runId,
       accountId,
@@ -308,6 +310,7 @@ class WorkerLoop {
       outcome,
       finishReason,
       usage,
+      ...(usageSource === COUNTED_LOCALLY ? { usageSource } : {}),
       errorCode: null,
       systemFingerprint,
       outputs,
@@ -326,4 +329,18 @@ class WorkerLoop {
     run.abortedFor ??= reason;
     run.abort.abort();
   }
+}
+
+/** The result of a run whose texts could not be handed over: nobody has the answer, so it failed and costs nothing. */
+function withoutItsText(message: Message): Message {
+  const finished = message.value as unknown as RunFinished;
+  const failed: RunFinished = {
+    ...finished,
+    outcome: 'failed',
+    finishReason: null,
+    usage: NO_USAGE,
+    errorCode: 'engine_failed',
+    outputs: 0,
+  };
+  return { ...message, value: failed as JsonObject };
 }

@@ -17,6 +17,7 @@ import { randomIdSource } from '../../platform/id-source.js';
 import { createMetrics } from '../../platform/metrics.js';
 import { STATEMENT_TIMEOUT_DEFAULT_MS } from '../../platform/postgres/pool.js';
 import { eventLoopScheduler } from '../../platform/scheduler.js';
+import type { Environment } from '../../platform/settings.js';
 import { createShutdown } from '../../platform/shutdown.js';
 import { loadPreset } from '../../presets/load-preset.js';
 import type { Preset } from '../../presets/preset-schema.js';
@@ -56,6 +57,8 @@ const CATCH_UP_POLL_MS = 10;
 
 export type EmbeddedOptions = {
   readonly settings: Settings;
+  /** Where upstreams' keys are. */
+  readonly environment: Environment;
   readonly logger: Logger;
   readonly failpoints: Failpoints | null;
   /** Told what a start is waiting for, for people to read. */
@@ -82,7 +85,13 @@ export type Embedded = {
   stop(): Promise<void>;
 };
 
-export async function startEmbedded({ settings, logger, failpoints, onProgress = () => {} }: EmbeddedOptions): Promise<Embedded> {
+export async function startEmbedded({
+  settings,
+  environment,
+  logger,
+  failpoints,
+  onProgress = () => {},
+}: EmbeddedOptions): Promise<Embedded> {
   const startedMs = systemClock.nowMs();
   const shutdown = createShutdown(logger);
   try {
@@ -144,7 +153,16 @@ export async function startEmbedded({ settings, logger, failpoints, onProgress =
     shutdown.push('expire-reservations', () => expiring.stop());
 
     onProgress('loading the engine');
-    const engines = await startEngines({ settings, preset, bus, pool: DEFAULT_POOL, workerId: EMBEDDED_WORKER, logger, metrics });
+    const engines = await startEngines({
+      settings,
+      preset,
+      environment,
+      bus,
+      pool: DEFAULT_POOL,
+      workerId: EMBEDDED_WORKER,
+      logger,
+      metrics,
+    });
     shutdown.push('engines', () => engines.stop());
 
     const ids = randomIdSource(systemClock);

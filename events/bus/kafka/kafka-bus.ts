@@ -12,7 +12,7 @@ import { KafkaPublisher, PUBLISH_TIMEOUT_DEFAULT_MS, WAITING_BYTES_MAX } from '.
 import type { KafkaSettings } from './kafka-settings.js';
 import { KafkaSubscription } from './kafka-subscription.js';
 
-export { PublicationUnknownError, UnknownTopicError } from './kafka-publisher.js';
+export { PublicationUnknownError } from './kafka-publisher.js';
 export { type KafkaSettings, kafkaSettingsFromEnvironment } from './kafka-settings.js';
 
 export type KafkaBusOptions = {

@@ -10,7 +10,7 @@
  *                        └───┘ what still has time is sent again, before anything newer
  */
 import type { Logger } from 'pino';
-import { BusFullError, type Message } from '../message-bus.js';
+import { BusFullError, type Message, UnknownTopicError } from '../message-bus.js';
 import type { KafkaProbe } from './kafka-probe.js';
 import { type EncodedRecord, encodeRecord } from './kafka-record.js';
 import type { KafkaSettings } from './kafka-settings.js';
@@ -41,11 +41,6 @@ const FINAL_ERRORS: ReadonlySet<string> = new Set([
   'TOPIC_AUTHORIZATION_FAILED',
   'CLUSTER_AUTHORIZATION_FAILED',
 ]);
-
-/** The cluster has no such topic. Nothing was published. */
-export class UnknownTopicError extends Error {
-  override readonly name = 'UnknownTopicError';
-}
 
 /** The time was up before the cluster had answered: the messages may have been published, may still be, or not at all. */
 export class PublicationUnknownError extends Error {

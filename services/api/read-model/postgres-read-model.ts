@@ -3,7 +3,7 @@
  * other and a slow one cannot hold a connection for long. Values reach SQL as parameters only.
  */
 import type { Pool, PoolClient } from 'pg';
-import { type CancelPolicy, type PriceTermsWire, termsFromWire } from '../../../events/contract/index.js';
+import { type CancelPolicy, type PriceTermsWire, termsFromWire, type UsageSource } from '../../../events/contract/index.js';
 import {
   ACCOUNTS_PER_READ_MAX,
   type AccountRevision,
@@ -47,7 +47,7 @@ export class PostgresReadModel implements ReadModel {
     return this.#read(async (client) => {
       const { rows } = await client.query<RequestRow>(
         `select r.run_id, r.account_id, r.project_id, r.consumer_id, r.key_id, r.model, r.unit, r.status, r.finish_reason, r.error_code,
-                r.attempt, r.prompt_tokens, r.cached_tokens, r.completion_tokens, r.held_nanos::text, r.charged_nanos::text,
+                r.attempt, r.prompt_tokens, r.cached_tokens, r.completion_tokens, r.usage_source, r.held_nanos::text, r.charged_nanos::text,
                 r.refunded_nanos::text, r.price_version, r.terms::text, r.prompt_tokens_max, r.output_tokens_budget, r.cancel_policy,
                 ${epochMs('r.reserved_at', 'reserved_ms')}, ${epochMs('r.deadline_at', 'deadline_ms')}, ${epochMs('r.settled_at', 'settled_ms')},
                 r.reserved_event_id, r.usage_event_id, r.refund_event_id, r.settled_event_id
@@ -172,6 +172,7 @@ type RequestRow = {
   readonly prompt_tokens_max: number;
   readonly output_tokens_budget: number;
   readonly cancel_policy: CancelPolicy;
+  readonly usage_source: UsageSource | null;
   readonly reserved_ms: number;
   readonly deadline_ms: number;
   readonly settled_ms: number | null;
@@ -198,6 +199,7 @@ function requestFromRow(row: RequestRow): RequestRecord {
       row.prompt_tokens === null
         ? null
         : { promptTokens: row.prompt_tokens, cachedTokens: row.cached_tokens ?? 0, completionTokens: row.completion_tokens ?? 0 },
+    usageSource: row.usage_source ?? 'engine',
     heldNanos: BigInt(row.held_nanos),
     chargedNanos: row.charged_nanos === null ? null : BigInt(row.charged_nanos),
     refundedNanos: row.refunded_nanos === null ? null : BigInt(row.refunded_nanos),

@@ -1,5 +1,5 @@
 /** What the API reads of the projector's views. Never asked to admit a request: admission is the ledger's alone. */
-import type { CancelPolicy, Environment, Nanos, PriceTerms, RunOutcome, TokenUsage } from '../../../events/contract/index.js';
+import type { CancelPolicy, Environment, Nanos, PriceTerms, RunOutcome, TokenUsage, UsageSource } from '../../../events/contract/index.js';
 
 /** A run's record. Until it is settled its charge, refund and usage are unknown, which is not the same as zero. */
 export type RequestRecord = {
@@ -16,6 +16,8 @@ export type RequestRecord = {
   readonly errorCode: string | null;
   readonly attempt: number | null;
   readonly usage: TokenUsage | null;
+  /** Who counted: the engine, or the worker by a stated rule where an upstream gives no counts. */
+  readonly usageSource: 'engine' | UsageSource;
   readonly heldNanos: Nanos;
   readonly chargedNanos: Nanos | null;
   readonly refundedNanos: Nanos | null;

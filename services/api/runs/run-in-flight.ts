@@ -232,7 +232,7 @@ export class RunInFlight {
       outputs: 0,
       replyTopic: request.replyTopic,
     };
-    const reported = await this.#publishPersistently(RUN_RESULTS_TOPIC, request.accountId, 'RunFinished', finished);
+    const reported = await this.#publishPersistently(RUN_RESULTS_TOPIC, request.accountId, 'RunFinished', finished as JsonObject);
     if (!reported && !this.#ended) this.#end({ status: 'unsettled', failure });
   }
 

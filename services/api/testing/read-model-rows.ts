@@ -1,7 +1,7 @@
 /** Puts rows into the read models as the projector would, for tests of what reads them. */
 import { randomUUID } from 'node:crypto';
 import type { Pool } from 'pg';
-import { type CancelPolicy, type PriceTerms, termsToWire } from '../../../events/contract/index.js';
+import { type CancelPolicy, type PriceTerms, termsToWire, type UsageSource } from '../../../events/contract/index.js';
 
 export type SeededRequest = {
   readonly runId: string;
@@ -16,6 +16,7 @@ export type SeededRequest = {
   readonly promptTokensMax?: number;
   readonly outputTokensBudget?: number;
   readonly cancelPolicy?: CancelPolicy;
+  readonly usageSource?: UsageSource;
   readonly errorCode?: string;
   readonly unit?: string;
 };
@@ -28,10 +29,10 @@ export async function seedRequest(pool: Pool, request: SeededRequest): Promise<v
   await pool.query(
     `insert into read_model.requests
        (run_id, account_id, project_id, consumer_id, key_id, model, unit, status, finish_reason, error_code, attempt, prompt_tokens, cached_tokens,
-        completion_tokens, held_nanos, charged_nanos, refunded_nanos, price_version, terms, prompt_tokens_max, output_tokens_budget, cancel_policy,
+        completion_tokens, held_nanos, charged_nanos, refunded_nanos, price_version, terms, prompt_tokens_max, output_tokens_budget, cancel_policy, usage_source,
         reserved_at, deadline_at, settled_at, reserved_event_id, usage_event_id, refund_event_id, settled_event_id)
-     values ($1, $2, $3, $4, 'key_x', 'model-x', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'prices-1', $16, $17, $18, $19,
-        '2026-04-27T15:30:00Z', '2026-04-27T15:35:00Z', $20, $21, $22, $23, $24)`,
+     values ($1, $2, $3, $4, 'key_x', 'model-x', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'prices-1', $16, $17, $18, $19, $20,
+        '2026-04-27T15:30:00Z', '2026-04-27T15:35:00Z', $21, $22, $23, $24, $25)`,
     [
       request.runId,
       request.accountId,
@@ -52,6 +53,7 @@ export async function seedRequest(pool: Pool, request: SeededRequest): Promise<v
       request.promptTokensMax ?? 100,
       request.outputTokensBudget ?? 100,
       request.cancelPolicy ?? 'charge_generated',
+      request.usageSource ?? null,
       whenSettled('2026-04-27T15:30:02Z'),
       randomUUID(),
       whenSettled(randomUUID()),

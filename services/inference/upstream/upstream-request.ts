@@ -1,7 +1,8 @@
 /** The body of a streamed chat completion, with no parameter that the upstream is not said to know. */
 import type { ChatMessage } from '../../../events/contract/index.js';
+import type { UpstreamParameter } from '../../../presets/served-by.js';
 import type { EngineRun } from '../engine.js';
-import type { UpstreamParameter, UpstreamTarget } from './upstream-settings.js';
+import type { UpstreamTarget } from './upstream-settings.js';
 
 /** OpenAI takes no more; whatever is not sent is still looked for here. */
 const STOPS_SENT_MAX = 4;

@@ -1,6 +1,7 @@
 /** What a preset may say of an upstream, and what it may not. */
 import { describe, expect, test } from '@jest/globals';
-import { SERVED_BY_MAX, ServedBySchema, UpstreamSchema, upstreamTarget } from './upstream-settings.js';
+import { SERVED_BY_MAX, ServedBySchema, UpstreamSchema } from '../../../presets/served-by.js';
+import { upstreamTarget } from './upstream-settings.js';
 
 const ENTRY = { name: 'near', base_url: 'https://api.example.com/v1', model: 'acme/model-7b' };
 

@@ -6,6 +6,7 @@ import {
   type RunErrorCode,
   type RunOutcome,
   type TokenUsage,
+  type UsageSource,
 } from '../../../events/contract/index.js';
 import type { AccountOpening, GrantCredit, ReserveCredit } from '../ledger-client.js';
 
@@ -24,6 +25,7 @@ export type SettleReservationCommand = {
   readonly outcome: Exclude<RunOutcome, 'expired'>;
   readonly finishReason: FinishReason | null;
   readonly usage: TokenUsage;
+  readonly usageSource?: UsageSource;
   readonly errorCode: string | null;
   readonly attempt: number;
 };

@@ -2,7 +2,15 @@
  * The decider: what a command means for an account as it stands. Pure, total and synchronous; time is an argument. A refusal is a value with
  * an exact name; `evolve` (account-state.ts) applies what was accepted.
  */
-import { type AccountEvent, idTimeMs, type Nanos, NO_USAGE, type RunOutcome, type TokenUsage } from '../../../events/contract/index.js';
+import {
+  type AccountEvent,
+  idTimeMs,
+  type Nanos,
+  NO_USAGE,
+  type RunOutcome,
+  type TokenUsage,
+  type UsageSource,
+} from '../../../events/contract/index.js';
 import type { AccountOpening, GrantResult, ReserveResult } from '../ledger-client.js';
 import type { AccountState, OpenReservation } from './account-state.js';
 import {
@@ -193,6 +201,7 @@ type Ending = {
   readonly outcome: RunOutcome;
   readonly finishReason: SettleReservationCommand['finishReason'];
   readonly usage: TokenUsage;
+  readonly usageSource?: UsageSource;
   readonly errorCode: string | null;
   readonly attempt: number;
   readonly chargedNanos: Nanos;
@@ -208,7 +217,15 @@ function closingEvents(
   const refundedNanos = reservation.heldNanos - chargedNanos;
   invariant(chargedNanos >= 0n && refundedNanos >= 0n, 'charged + refunded = held');
   return [
-    { type: 'UsageRecorded', accountId, runId, usage: ending.usage, chargedNanos, postings: chargePostings(chargedNanos) },
+    {
+      type: 'UsageRecorded',
+      accountId,
+      runId,
+      usage: ending.usage,
+      ...(ending.usageSource === undefined ? {} : { usageSource: ending.usageSource }),
+      chargedNanos,
+      postings: chargePostings(chargedNanos),
+    },
     { type: 'CreditRefunded', accountId, runId, refundedNanos, postings: refundPostings(refundedNanos) },
     {
       type: 'ReservationSettled',

@@ -2,6 +2,8 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { InProcessBus } from '../../../events/bus/in-process/in-process-bus.js';
+import type { MessageBus } from '../../../events/bus/message-bus.js';
+import { UnknownTopicError } from '../../../events/bus/message-bus.js';
 import { RUN_RESULTS_TOPIC, type RunFinished, type RunSettled } from '../../../events/contract/index.js';
 import { createMemoryEventStore } from '../../../events/store/memory/memory-event-store.js';
 import { eventLoopScheduler } from '../../../platform/scheduler.js';
@@ -32,6 +34,20 @@ const finished = (overrides: Partial<RunFinished> = {}): RunFinished => ({
 let bus: InProcessBus;
 let ledger: AccountLedger;
 let replies: RunSettled[];
+/** What the bus says to the next announcements instead of taking them. */
+let refusals: Error[];
+
+function refusing(real: InProcessBus): MessageBus {
+  return {
+    publish: (topic, messages) => {
+      const refusal = refusals.shift();
+      return refusal === undefined ? real.publish(topic, messages) : Promise.reject(refusal);
+    },
+    subscribe: (options) => real.subscribe(options),
+    isReady: () => real.isReady(),
+    close: () => real.close(),
+  };
+}
 
 beforeEach(async () => {
   bus = new InProcessBus({ scheduler: eventLoopScheduler });
@@ -44,7 +60,8 @@ beforeEach(async () => {
     group: 'test',
     onMessages: (messages) => void replies.push(...messages.map(({ value }) => value as unknown as RunSettled)),
   });
-  await settleFinishedRuns({ bus, ledger, logger });
+  refusals = [];
+  await settleFinishedRuns({ bus: refusing(bus), ledger, logger });
 });
 
 afterEach(() => bus.close());
@@ -92,4 +109,22 @@ test('what cannot be read, and what no account knows, is passed over without hol
   await report({ runId: 7 }, finished({ runId: runId(9) }), finished());
   await told(1);
   expect(replies[0]).toMatchObject({ runId: runId(1), outcome: 'completed' });
+});
+
+test('a settlement that the bus does not take is announced until it does, and is no second charge', async () => {
+  await ledger.submit(reserve());
+  refusals = [new Error('away'), new Error('still away')];
+  await report(finished());
+  await told(1);
+  expect(replies[0]).toMatchObject({ outcome: 'completed', execution: 'worker/1', chargedNanos: '20000000' });
+  expect(await ledger.read(ACCOUNT, runId(1))).toMatchObject({ heldNanos: 0n, closed: { chargedNanos: 20_000_000n } });
+});
+
+test('a caller whose topic is gone does not hold up the others', async () => {
+  await ledger.submit(reserve());
+  await ledger.submit(reserve({ runId: runId(2) }));
+  refusals = [new UnknownTopicError('gone')];
+  await report(finished({ replyTopic: 'api.replies.v1.gone' }), finished({ runId: runId(2) }));
+  await told(1);
+  expect(replies[0]).toMatchObject({ runId: runId(2) });
 });

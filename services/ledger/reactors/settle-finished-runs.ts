@@ -1,6 +1,6 @@
 /** Turns finished runs into settlements and tells the waiting API. Replay-safe: a second settlement changes nothing and is only reported again. */
 import type { Logger } from 'pino';
-import type { BusSubscription, Message, MessageBus } from '../../../events/bus/message-bus.js';
+import { type BusSubscription, type Message, type MessageBus, UnknownTopicError } from '../../../events/bus/message-bus.js';
 import {
   RUN_RESULTS_TOPIC,
   type RunFinished,
@@ -44,14 +44,27 @@ async function settleBatch(messages: readonly Message[], { bus, ledger, logger }
     }),
   );
   for (const [topic, batch] of replies) {
-    // The books are closed; a caller that cannot be told reads the result from its request record.
-    await bus.publish(topic, batch).catch((error: unknown) => logger.warn({ err: error, topic }, 'settlement not announced'));
+    await announce(bus, topic, batch, logger);
+  }
+}
+
+/**
+ * A caller that is not told takes its run for failed, although it has been charged. So the batch is delivered again until the bus takes the news;
+ * settling once more changes nothing. Only a caller that is gone, and its topic with it, need not be told.
+ */
+async function announce(bus: MessageBus, topic: string, replies: readonly Message[], logger: Logger): Promise<void> {
+  try {
+    await bus.publish(topic, replies);
+  } catch (error) {
+    if (!(error instanceof UnknownTopicError)) throw error;
+    logger.warn({ err: error, topic, runs: replies.length }, 'settlements not announced');
   }
 }
 
 function settlementOf(finished: RunFinished) {
-  const { accountId, runId, outcome, finishReason, usage, errorCode, attempt } = finished;
-  return { type: 'SettleReservation', accountId, runId, outcome, finishReason, usage, errorCode, attempt } as const;
+  const { accountId, runId, outcome, finishReason, usage, usageSource, errorCode, attempt } = finished;
+  const source = usageSource === undefined ? {} : { usageSource };
+  return { type: 'SettleReservation', accountId, runId, outcome, finishReason, usage, ...source, errorCode, attempt } as const;
 }
 
 function isSameUsage(left: TokenUsage, right: TokenUsage): boolean {

@@ -7,6 +7,7 @@ import {
   type RunOutcome,
   type TokenUsage,
   termsToWire,
+  type UsageSource,
   unreachableEvent,
 } from '../../../events/contract/index.js';
 import { BrokenBooksError } from './broken-books-error.js';
@@ -35,7 +36,12 @@ export type ReservedPart = {
 export type RequestChange = {
   readonly runId: string;
   reserved: ReservedPart | null;
-  usage: { readonly usage: TokenUsage; readonly chargedNanos: bigint; readonly eventId: string } | null;
+  usage: {
+    readonly usage: TokenUsage;
+    readonly usageSource: UsageSource | null;
+    readonly chargedNanos: bigint;
+    readonly eventId: string;
+  } | null;
   refund: { readonly refundedNanos: bigint; readonly eventId: string } | null;
   settled: {
     readonly outcome: RunOutcome;
@@ -71,7 +77,7 @@ export function applyToRequests(projected: ProjectedEvent): void {
       run.reserved = reservedPartOf(event, projected);
       return;
     case 'UsageRecorded':
-      run.usage = { usage: event.usage, chargedNanos: event.chargedNanos, eventId };
+      run.usage = { usage: event.usage, usageSource: event.usageSource ?? null, chargedNanos: event.chargedNanos, eventId };
       return;
     case 'CreditRefunded':
       run.refund = { refundedNanos: event.refundedNanos, eventId };

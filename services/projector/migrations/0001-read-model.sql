@@ -37,6 +37,7 @@ create table read_model.requests (
   prompt_tokens integer,
   cached_tokens integer,
   completion_tokens integer,
+  usage_source text,                 -- counted_locally; null where the engine counted
   held_nanos bigint not null,
   charged_nanos bigint,
   refunded_nanos bigint,

@@ -74,6 +74,7 @@ const ENDING_COLUMNS: readonly Column<RequestChange>[] = [
   column('prompt_tokens', 'integer', (row) => row.usage?.usage.promptTokens ?? null),
   column('cached_tokens', 'integer', (row) => row.usage?.usage.cachedTokens ?? null),
   column('completion_tokens', 'integer', (row) => row.usage?.usage.completionTokens ?? null),
+  column('usage_source', 'text', (row) => row.usage?.usageSource ?? null),
   column('charged_nanos', 'bigint', (row) => row.usage?.chargedNanos ?? null),
   column('usage_event_id', 'uuid', (row) => row.usage?.eventId ?? null),
   column('refunded_nanos', 'bigint', (row) => row.refund?.refundedNanos ?? null),

@@ -12,6 +12,7 @@ export async function start(environment: NodeJS.ProcessEnv): Promise<number> {
   const logger = createLogger({ level: settings.logLevel, name: 'farebox' });
   const embedded = await startEmbedded({
     settings,
+    environment,
     logger,
     failpoints: failpointsFrom(environment),
     onProgress: (step) => say(`… ${step}`),

@@ -13,7 +13,7 @@ export function requestObject(record: RequestRecord) {
     model: record.model,
     billed_to: billedTo(record),
     key_id: record.keyId,
-    usage: usageBody(record.usage),
+    usage: usageBody(record),
     finish_reason: record.finishReason,
     attempt: record.attempt,
     errors: record.errorCode === null ? [] : [{ code: record.errorCode }],
@@ -48,7 +48,7 @@ export function explanationObject(record: RequestRecord) {
       output_tokens_budget: record.outputTokensBudget,
       amount: formatAmount(record.heldNanos),
     },
-    usage: usageBody(record.usage),
+    usage: usageBody(record),
     charge:
       price === null || charge === null || record.chargedNanos === null || record.refundedNanos === null
         ? null
@@ -156,9 +156,10 @@ function billedTo(record: RequestRecord) {
     : { kind: 'consumer' as const, id: record.consumerId };
 }
 
-function usageBody(usage: TokenUsage | null) {
+function usageBody({ usage, usageSource }: RequestRecord) {
   if (usage === null) return null;
   return {
+    counted_by: usageSource === 'engine' ? ('engine' as const) : ('worker' as const),
     prompt_tokens: usage.promptTokens,
     cached_tokens: usage.cachedTokens,
     completion_tokens: usage.completionTokens,

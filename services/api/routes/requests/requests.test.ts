@@ -54,7 +54,7 @@ describe('GET /v1/requests/:id', () => {
         model: 'model-x',
         billed_to: { kind: 'project', id: own.projectId },
         key_id: 'key_x',
-        usage: { prompt_tokens: 30, cached_tokens: 10, completion_tokens: 7, total_tokens: 37 },
+        usage: { counted_by: 'engine', prompt_tokens: 30, cached_tokens: 10, completion_tokens: 7, total_tokens: 37 },
         finish_reason: 'stop',
         attempt: 1,
         errors: [],
@@ -159,6 +159,12 @@ describe('GET /v1/requests/:id/explain', () => {
       { step: 'settle', event_type: 'ReservationSettled', event_id: event, at, amount: null, from: null, to: null },
     ]);
     expect(new Set(body.steps.map((step: { event_id: string }) => step.event_id)).size).toBe(4);
+  });
+
+  test('200: counts that no engine gave are told apart', async () => {
+    const runId = await aRequest({ usageSource: 'counted_locally' });
+    const { body } = await api.call(`/v1/requests/${runId}/explain`, { key: own.key });
+    expect(body.usage.counted_by).toBe('worker');
   });
 
   test('200: a failure says why nothing was charged', async () => {

@@ -10,7 +10,13 @@ const status = z.enum(['reserved', 'completed', 'cancelled', 'failed', 'expired'
 
 const billedTo = z.object({ kind: z.enum(['project', 'consumer']), id: z.string() });
 
-const usage = z.object({ prompt_tokens: count, cached_tokens: count, completion_tokens: count, total_tokens: count });
+const usage = z.object({
+  counted_by: z.enum(['engine', 'worker']).meta({ description: 'The worker counts by a stated rule where an upstream gives no counts.' }),
+  prompt_tokens: count,
+  cached_tokens: count,
+  completion_tokens: count,
+  total_tokens: count,
+});
 
 export const RequestObject = z
   .object({

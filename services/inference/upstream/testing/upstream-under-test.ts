@@ -3,10 +3,11 @@ import { Writable } from 'node:stream';
 import pino, { type Logger } from 'pino';
 import type { ChatMessage, Sampling } from '../../../../events/contract/index.js';
 import { eventLoopScheduler } from '../../../../platform/scheduler.js';
+import { UpstreamSchema } from '../../../../presets/served-by.js';
 import type { Engine, EngineRun } from '../../engine.js';
 import type { ServedResult } from '../served-result.js';
 import { type UpstreamEngine, type UpstreamEngineOptions, upstreamEngine } from '../upstream-engine.js';
-import { UpstreamSchema, type UpstreamTarget, upstreamTarget } from '../upstream-settings.js';
+import { type UpstreamTarget, upstreamTarget } from '../upstream-settings.js';
 
 export const PLAIN_SAMPLING: Sampling = {
   temperature: 1,
