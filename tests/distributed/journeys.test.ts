@@ -1,23 +1,41 @@
-/** The same journeys under the distributed wiring: the four services as processes of their own over a real Kafka broker and Postgres. */
+/**
+ * The same journeys under the distributed wiring: the four services as processes of their own over a real Kafka broker and Postgres; and with
+ * the log in an EventStoreDB, for which the double of the server stands in.
+ */
 import { test } from '@jest/globals';
 import { startTestBroker, whyNoBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
+import { startEventStoreDouble } from '../../events/store/eventstoredb/testing/double/event-store-double.js';
 import { KAFKA_4_VERSION } from '../../platform/kafka/dev-broker.js';
 import { describeHuntJourney } from '../journeys/hunt.js';
 import { describeHuruJourney } from '../journeys/huru.js';
 import { describeNewcomerJourney } from '../journeys/newcomer.js';
-import type { CreateDeployment } from '../support/deployment.js';
+import type { CreateDeployment, Deployment } from '../support/deployment.js';
 import { createDistributedDeployment } from '../support/distributed-deployment.js';
 
-/** Each with a broker of its own, which ends with it. */
-const create: CreateDeployment = async (options) => {
-  const broker = await startTestBroker(KAFKA_4_VERSION);
-  const deployment = await createDistributedDeployment({ ...options, broker });
+/** What a deployment was given ends with it. */
+function endingWith(deployment: Deployment, ...releases: (() => Promise<unknown>)[]): Deployment {
   const dispose = deployment.dispose.bind(deployment);
   deployment.dispose = async () => {
     await dispose();
-    await broker.dispose();
+    for (const release of releases) await release();
   };
   return deployment;
+}
+
+const create: CreateDeployment = async (options) => {
+  const broker = await startTestBroker(KAFKA_4_VERSION);
+  return endingWith(await createDistributedDeployment({ ...options, broker }), () => broker.dispose());
+};
+
+const createOnEventStoreDb: CreateDeployment = async (options) => {
+  const broker = await startTestBroker(KAFKA_4_VERSION);
+  const double = await startEventStoreDouble();
+  const deployment = await createDistributedDeployment({ ...options, broker, eventStoreDbUrl: double.connectionString });
+  return endingWith(
+    deployment,
+    () => broker.dispose(),
+    () => double.stop(),
+  );
 };
 
 const reason = await whyNoBroker();
@@ -29,4 +47,5 @@ if (reason !== null) {
   describeNewcomerJourney('distributed', create);
   describeHuntJourney('distributed', create);
   describeHuruJourney('distributed', create);
+  describeNewcomerJourney('distributed on EventStoreDB', createOnEventStoreDb);
 }

@@ -15,7 +15,7 @@ import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temp
 const MODEL = 'phi-3.5-mini';
 const PRICE_NANOS = 1_000_000n;
 const CLIENTS = 20;
-/** No client waits longer than this while the database does not answer. */
+/** No client waits longer than this to be refused while the database does not answer. A run under way waits for its settlement instead. */
 const REFUSAL_MS_MAX = 20_000;
 const AVAILABILITY_CODES = ['provider_unavailable', 'ledger_unavailable', 'engine_at_capacity'];
 
@@ -52,11 +52,11 @@ afterEach(() => load.stop());
 
 const refusedCount = () => load.attempts.filter(({ ending }) => ending === 'refused').length;
 
-/** Every request was either answered or refused as unavailable, in bounded time; then the books are compared with what was told. */
+/** Every request was either answered, or refused as unavailable in bounded time; then the books are compared with what was told. */
 async function expectOutageWasClean(attempts: readonly Attempt[]): Promise<void> {
   for (const { ending, status, body, durationMs } of attempts) {
-    expect(durationMs).toBeLessThan(REFUSAL_MS_MAX);
     if (ending === 'answered') continue;
+    expect(durationMs).toBeLessThan(REFUSAL_MS_MAX);
     const refusal = body as { error?: { code?: string; type?: string } };
     expect({ ending, status, type: refusal?.error?.type }).toEqual({ ending: 'refused', status: 503, type: 'service_unavailable_error' });
     expect(AVAILABILITY_CODES).toContain(refusal.error?.code);

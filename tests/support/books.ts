@@ -1,10 +1,13 @@
 /** The database behind a deployment: what was really written, past the API. */
 import pg from 'pg';
 import { pino } from 'pino';
+import type { EventStore } from '../../events/store/event-store.js';
 import { createPostgresEventStore } from '../../events/store/postgres/postgres-event-store.js';
+import { pagesOf } from '../../services/projector/rebuild.js';
 import { type Verification, verifyReadModel } from '../../services/projector/verify.js';
 
 const CONNECTIONS_MAX = 2;
+const LOG_PAGE_EVENTS = 1_000;
 
 /** A run as the views know it. Amounts are nanos. */
 export type BookedRun = {
@@ -48,12 +51,12 @@ const BROKEN_RUNS_SQL = `
     or count(*) filter (where type = 'UsageRecorded') > 1
     or count(*) filter (where type = 'CreditRefunded') > 1`;
 
-/** `where` names the database: of the embedded server, or one that the deployment was given. */
-export async function openBooks(where: pg.PoolConfig): Promise<Books> {
+/** `where` names the database: of the embedded server, or one that the deployment was given. `otherStore`: the log, where it is not in there. */
+export async function openBooks(where: pg.PoolConfig, otherStore?: EventStore): Promise<Books> {
   const pool = new pg.Pool({ ...where, max: CONNECTIONS_MAX });
   // The server may be killed by the test.
   pool.on('error', () => {});
-  const store = createPostgresEventStore({ pool, logger: pino({ level: 'silent' }) });
+  const store = otherStore ?? createPostgresEventStore({ pool, logger: pino({ level: 'silent' }) });
   const firstColumn = async (sql: string, values: readonly unknown[] = []) => {
     const { rows } = await pool.query<string[]>({ text: sql, values: [...values], rowMode: 'array' });
     return rows.map((row) => row[0] ?? '');
@@ -69,8 +72,9 @@ export async function openBooks(where: pg.PoolConfig): Promise<Books> {
     openHolds: () => firstColumn(OPEN_HOLDS_SQL),
     brokenRuns: () => firstColumn(BROKEN_RUNS_SQL),
     holdsEvents: async (eventIds) => {
-      const [count] = await firstColumn('select count(*)::text from event_store.events where id = any($1::uuid[])', [eventIds]);
-      return Number(count) === eventIds.length;
+      const missing = new Set(eventIds);
+      for await (const page of pagesOf(store, LOG_PAGE_EVENTS)) for (const { id } of page) missing.delete(id);
+      return missing.size === 0;
     },
     dump: (schemas) => dump(pool, schemas),
     close: async () => {

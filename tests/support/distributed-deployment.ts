@@ -9,6 +9,7 @@ import { kafkaSettingsFromEnvironment } from '../../events/bus/kafka/kafka-bus.j
 import type { TestBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
 import { createTopics, topicPlans } from '../../events/bus/kafka/topics.js';
 import { DEFAULT_POOL } from '../../events/contract/index.js';
+import { createEventStoreDbStore } from '../../events/store/eventstoredb/eventstoredb-store.js';
 import { createTestDatabase, type TestDatabase } from '../../platform/testing/postgres-for-tests.js';
 import { loadPreset } from '../../presets/load-preset.js';
 import { type Books, openBooks } from './books.js';
@@ -172,7 +173,10 @@ export class DistributedDeployment implements Deployment {
   }
 
   openBooks(): Promise<Books> {
-    return openBooks({ connectionString: this.#database.connectionString });
+    const { eventStoreDbUrl } = this.#options;
+    const logger = pino({ level: 'silent' });
+    const store = eventStoreDbUrl === undefined ? undefined : createEventStoreDbStore({ connectionString: eventStoreDbUrl, logger });
+    return openBooks({ connectionString: this.#database.connectionString }, store);
   }
 
   async dispose(): Promise<void> {
