@@ -3,8 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { type HttpServer, startHttpServer } from './http-server.js';
-
-export type Readiness = { readonly ready: boolean; readonly reasons: readonly string[] };
+import { checkReadiness, type Readiness } from './readiness.js';
 
 export type OperationsServerOptions = {
   readonly host: string;
@@ -15,9 +14,6 @@ export type OperationsServerOptions = {
   /** By method and path, such as `POST /internal/v1/x`. */
   readonly routes?: Readonly<Record<string, (request: IncomingMessage, response: ServerResponse) => Promise<void>>>;
 };
-
-/** A check that hangs is a check that failed. */
-const READINESS_MS_MAX = 2_000;
 
 /** Rejects when the port cannot be bound. */
 export function startOperationsServer(options: OperationsServerOptions): Promise<HttpServer> {
@@ -31,7 +27,7 @@ export function startOperationsServer(options: OperationsServerOptions): Promise
       case '/healthz':
         return sendJson(response, 200, { status: 'ok' });
       case '/readyz': {
-        const { ready, reasons } = await readinessWithin(options.readiness);
+        const { ready, reasons } = await checkReadiness(options.readiness);
         return ready ? sendJson(response, 200, { status: 'ready' }) : sendJson(response, 503, { status: 'not_ready', reasons });
       }
       case '/metrics': {
@@ -52,20 +48,6 @@ export function startOperationsServer(options: OperationsServerOptions): Promise
     });
   };
   return startHttpServer({ handler, host, port });
-}
-
-async function readinessWithin(check: () => Promise<Readiness>): Promise<Readiness> {
-  let timer: NodeJS.Timeout | undefined;
-  const tooLate = new Promise<Readiness>((resolve) => {
-    timer = setTimeout(() => resolve({ ready: false, reasons: ['the readiness check takes too long'] }), READINESS_MS_MAX);
-  });
-  try {
-    return await Promise.race([check(), tooLate]);
-  } catch (error) {
-    return { ready: false, reasons: [error instanceof Error ? error.message : String(error)] };
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 function sendJson(response: ServerResponse, status: number, body: unknown): void {

@@ -1,5 +1,6 @@
 /** Releases what was acquired, in reverse, each step within a bound, whatever fails on the way. */
 import type { Logger } from 'pino';
+import { within } from './within.js';
 
 /** A releaser that takes longer is left behind, so that one stuck resource does not keep the others open. */
 export const RELEASE_TIMEOUT_MS = 15_000;
@@ -30,18 +31,6 @@ export function createShutdown(logger: Logger, timeoutMs = RELEASE_TIMEOUT_MS): 
       return unwinding;
     },
   };
-}
-
-async function within(timeoutMs: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`took longer than ${timeoutMs} ms`)), timeoutMs);
-  });
-  try {
-    await Promise.race([work, timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** Runs `stop` on the first SIGINT or SIGTERM and exits; a second signal exits at once. */

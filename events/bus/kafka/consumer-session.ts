@@ -7,6 +7,7 @@
  */
 import { type Cluster, type Consumer, type EachBatchPayload, PartitionAssigners } from 'kafkajs';
 import type { Logger } from 'pino';
+import { within } from '../../../platform/within.js';
 import type { SubscribeOptions } from '../message-bus.js';
 import { connectionGate } from './connection-gate.js';
 import { Handoff, type OfferedMessage } from './handoff.js';
@@ -239,17 +240,5 @@ export class ConsumerSession {
     this.#isOver = true;
     this.#refuseJoin(reason);
     this.#options.onLost(reason);
-  }
-}
-
-async function within(timeoutMs: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`took longer than ${timeoutMs} ms`)), timeoutMs);
-  });
-  try {
-    await Promise.race([work, timeout]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -1,13 +1,10 @@
 /** For orchestrators and Prometheus: alive, ready, figures. */
 import type { Registry } from 'prom-client';
 import { z } from 'zod';
+import { checkReadiness, type Readiness } from '../../../../platform/readiness.js';
 import { defineRoute, type RouteDefinition } from '../../route.js';
 
-export type Readiness = { readonly ready: boolean; readonly reasons: readonly string[] };
 export type HealthDeps = { readonly readiness: () => Promise<Readiness>; readonly metricsRegistry: Registry };
-
-/** A check that hangs is a check that failed. */
-const READINESS_MS_MAX = 2_000;
 
 export function healthRoutes(deps: HealthDeps): RouteDefinition[] {
   return [
@@ -33,7 +30,7 @@ export function healthRoutes(deps: HealthDeps): RouteDefinition[] {
         503: { description: 'Not now', schema: z.object({ status: z.literal('not_ready'), reasons: z.array(z.string()) }) },
       },
       handle: async () => {
-        const { ready, reasons } = await withinBound(deps.readiness());
+        const { ready, reasons } = await checkReadiness(deps.readiness);
         return ready ? { status: 200, body: { status: 'ready' } } : { status: 503, body: { status: 'not_ready', reasons } };
       },
     }),
@@ -53,18 +50,4 @@ export function healthRoutes(deps: HealthDeps): RouteDefinition[] {
       },
     }),
   ];
-}
-
-async function withinBound(check: Promise<Readiness>): Promise<Readiness> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<Readiness>((resolve) => {
-    timer = setTimeout(() => resolve({ ready: false, reasons: [`no answer within ${READINESS_MS_MAX} ms`] }), READINESS_MS_MAX);
-  });
-  try {
-    return await Promise.race([check, timeout]);
-  } catch (error) {
-    return { ready: false, reasons: [(error as Error).message] };
-  } finally {
-    clearTimeout(timer);
-  }
 }
