@@ -48,6 +48,7 @@ const STRAGGLERS_MS_MAX = 500;
 
 await runService('api', async ({ environment, logger, metrics, shutdown }) => {
   const settings = readEnvironment(SettingsSchema, environment);
+  const kafka = kafkaSettingsFromEnvironment(environment, 'farebox-api');
   const preset = loadPreset(settings.FAREBOX_PRESET);
   const ids = randomIdSource(systemClock);
   const instanceId = ids.next('ins');
@@ -61,7 +62,6 @@ await runService('api', async ({ environment, logger, metrics, shutdown }) => {
   shutdown.push('pool', () => pool.end());
   await migrate({ pool, logger, sources: [{ owner: 'api', folder: packageFile('services/api/migrations/') }] });
 
-  const kafka = kafkaSettingsFromEnvironment({ ...environment }, 'farebox-api');
   const replies = repliesTopicPlan(instanceId);
   await ensureTopic({ settings: kafka, plan: replies, logger });
   shutdown.push('reply topic', () => removeTopic({ settings: kafka, topic: replies.topic, logger }));

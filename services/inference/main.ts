@@ -37,10 +37,11 @@ const CONNECTION_DRAIN_MS = 500;
 
 await runService('inference', async ({ environment, logger, metrics, shutdown }) => {
   const settings = readEnvironment(SettingsSchema, environment);
+  const kafka = kafkaSettingsFromEnvironment(environment, 'farebox-inference');
   const preset = loadPreset(settings.FAREBOX_PRESET);
   const pool = settings.FAREBOX_POOL;
   const workerId = randomIdSource(systemClock).next('ins');
-  const bus = createKafkaBus({ settings: kafkaSettingsFromEnvironment({ ...environment }, 'farebox-inference'), logger });
+  const bus = createKafkaBus({ settings: kafka, logger });
   shutdown.push('bus', () => bus.close());
 
   const started: { engines: ServingEngines | null } = { engines: null };

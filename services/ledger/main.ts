@@ -41,6 +41,7 @@ const RELAY_LOCK = 7_120_420;
 
 await runService('ledger', async ({ environment, logger, metrics, shutdown }) => {
   const settings = readEnvironment(SettingsSchema, environment);
+  const kafka = kafkaSettingsFromEnvironment(environment, 'farebox-ledger');
   const eventStoreDb = eventStoreDbFromEnvironment(environment);
   const connectionString = settings.DATABASE_URL;
   const pool = createPostgresPool({ connectionString, connectionsMax: CONNECTIONS_MAX, applicationName: 'farebox-ledger', logger });
@@ -54,7 +55,7 @@ await runService('ledger', async ({ environment, logger, metrics, shutdown }) =>
   const store: EventStore =
     eventStoreDb === null ? createPostgresEventStore({ pool, logger }) : createEventStoreDbStore({ ...eventStoreDb, logger });
   shutdown.push('event store', () => store.close());
-  const bus = createKafkaBus({ settings: kafkaSettingsFromEnvironment({ ...environment }, 'farebox-ledger'), logger });
+  const bus = createKafkaBus({ settings: kafka, logger });
   shutdown.push('bus', () => bus.close());
 
   const { ledger, expiry } = await startLedger({ store, bus, pool, logger, metrics, push: shutdown.push });

@@ -17,6 +17,7 @@ const DRAIN_MS_MAX = 1_000;
 
 await runService('projector', async ({ environment, logger, metrics, shutdown }) => {
   const settings = readEnvironment(SettingsSchema, environment);
+  const kafka = kafkaSettingsFromEnvironment(environment, 'farebox-projector');
   const pool = createPostgresPool({
     connectionString: settings.DATABASE_URL,
     connectionsMax: CONNECTIONS_MAX,
@@ -25,7 +26,7 @@ await runService('projector', async ({ environment, logger, metrics, shutdown })
   });
   shutdown.push('pool', () => pool.end());
   await migrate({ pool, logger, sources: [{ owner: 'projector', folder: packageFile('services/projector/migrations/') }] });
-  const bus = createKafkaBus({ settings: kafkaSettingsFromEnvironment({ ...environment }, 'farebox-projector'), logger });
+  const bus = createKafkaBus({ settings: kafka, logger });
   shutdown.push('bus', () => bus.close());
   const projector = await startProjector({ pool, bus, clock: systemClock, logger, metrics });
   shutdown.push('projector', () => projector.stop());

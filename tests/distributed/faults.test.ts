@@ -19,6 +19,9 @@ const CLIENTS = 8;
 const RUN_TIMEOUT_SECONDS = 10;
 /** Group sessions that end, partitions that move, on cores that are shared. */
 const RECOVERY_MS_MAX = 90_000;
+const BURST_CALLS = 200;
+/** The starter credit of 0.05 at 0.001 a run. */
+const BURST_AFFORDABLE = 50;
 /** Answers that show that the service goes on. */
 const ANSWERS_AFTER = 50;
 
@@ -43,6 +46,7 @@ function describeFaults(): void {
     const preset = writePreset(files.path, 'farebox', (offer) => {
       liftLimits(offer);
       offer.starter_credit.project = '1000';
+      offer.starter_credit.consumer = '0.05';
       offer.policies.run_timeout_seconds = RUN_TIMEOUT_SECONDS;
     });
     broker = await startTestBroker(KAFKA_4_VERSION);
@@ -100,11 +104,61 @@ function describeFaults(): void {
     await expectNothingLost(running);
   });
 
-  test('a ledger killed: the other serves its accounts, settles its runs and relays', async () => {
+  test('two hundred calls at once over two APIs and two ledgers on credit for fifty, by a consumer who was not there: exactly fifty run', async () => {
+    const { key } = await client.signUp('burst');
+    const second = await deployment.anotherApi();
+    const other = createFareboxClient({ baseUrl: second.url, adminKey: deployment.adminKey, model: MODEL });
+    try {
+      const calls = Array.from({ length: BURST_CALLS }, (_, n) =>
+        (n % 2 === 0 ? client : other).chat(key, {}, [['X-Consumer-Email', 'brand-new@example.com']]),
+      );
+      const answers = await Promise.all(calls);
+      const count = (status: number) => answers.filter((answer) => answer.status === status).length;
+      expect([count(200), count(402)]).toEqual([BURST_AFFORDABLE, BURST_CALLS - BURST_AFFORDABLE]);
+      const hasCaughtUp = async () => (await client.call('/v1/consumers', { key })).body.data[0]?.balance === '0';
+      await waitFor(hasCaughtUp, { describe: 'the consumer to have spent all' });
+    } finally {
+      other.close();
+      await second.stop();
+    }
+  });
+
+  test.each([0, 1])('ledger %i killed and started again: the other serves its accounts, settles its runs and relays', async (index) => {
     const running = await loaded();
-    await deployment.ledgers[0]?.kill();
+    await deployment.ledgers[index]?.kill();
+    await answersMore(running, ANSWERS_AFTER);
+    await deployment.restartLedger(index);
     await answersMore(running, ANSWERS_AFTER);
     await expectNothingLost(running);
+  });
+
+  test('a ledger frozen and thawed: the fence keeps what it still had in hand from being written twice', async () => {
+    const running = await loaded();
+    deployment.ledgers[0]?.signal('SIGSTOP');
+    await answersMore(running, ANSWERS_AFTER);
+    deployment.ledgers[0]?.signal('SIGCONT');
+    await answersMore(running, ANSWERS_AFTER);
+    await expectNothingLost(running);
+  });
+
+  test('a worker frozen and thawed: its runs were tried elsewhere, and what it still says counts for nothing', async () => {
+    const running = await loaded();
+    deployment.workers[0]?.signal('SIGSTOP');
+    await answersMore(running, ANSWERS_AFTER);
+    deployment.workers[0]?.signal('SIGCONT');
+    await answersMore(running, ANSWERS_AFTER);
+    await expectNothingLost(running);
+  });
+
+  test('a worker that joins in the middle of runs, and one that leaves in order: nothing fails', async () => {
+    const running = await loaded();
+    const joining = deployment.spawn('inference');
+    await joining.ready();
+    await answersMore(running, ANSWERS_AFTER);
+    expect(await joining.stop()).toBe(0);
+    await answersMore(running, ANSWERS_AFTER);
+    await expectNothingLost(running);
+    expect(running.attempts.filter(({ ending }) => ending !== 'answered')).toEqual([]);
   });
 
   test('the projector killed and started again: the views catch up', async () => {

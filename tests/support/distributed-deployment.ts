@@ -129,6 +129,21 @@ export class DistributedDeployment implements Deployment {
     return this.#demoKey;
   }
 
+  /** Where the last one was: APIs know its address. */
+  async restartLedger(index: number): Promise<void> {
+    const { port } = new URL(this.ledgers[index]?.url ?? '');
+    const ledger = this.spawn('ledger', { PORT: port });
+    this.ledgers[index] = ledger;
+    await ledger.ready();
+  }
+
+  /** One more API instance, of which the caller takes care. */
+  async anotherApi(): Promise<ServiceProcess> {
+    const api = this.spawn('api', { LEDGER_URLS: this.#ledgerUrls });
+    await api.ready();
+    return api;
+  }
+
   async restartProjector(): Promise<void> {
     this.#projector = this.spawn('projector');
     await this.#projector.ready();

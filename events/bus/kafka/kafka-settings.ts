@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import { Kafka, type LogEntry, logLevel, type RetryOptions, type SASLOptions } from 'kafkajs';
 import type { Logger } from 'pino';
+import type { Environment } from '../../../platform/settings.js';
 import type { ConnectionGate } from './connection-gate.js';
 
 export const SASL_MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const;
@@ -47,18 +48,20 @@ export function kafkaClient(settings: KafkaSettings, gate: ConnectionGate, logge
   });
 }
 
-/** The library calls each failed attempt an error; what comes of it is reported by whoever gives up. */
+/** The library calls each failed attempt an error, and complains of clients that were cut off on purpose; whoever gives up reports it. */
 function logTo(logger: Logger, { level, namespace, log }: LogEntry): void {
   const { message, timestamp: _, ...facts } = log;
-  if (level === logLevel.ERROR) logger.info({ kafka: namespace, ...facts }, message);
-  else logger.debug({ kafka: namespace, ...facts }, message);
+  if (level === logLevel.ERROR) logger.debug({ kafka: namespace, ...facts }, message);
+  else logger.trace({ kafka: namespace, ...facts }, message);
 }
 
 /**
  * Reads `KAFKA_BROKERS` (comma-separated), `KAFKA_TLS` (`true`), `KAFKA_TLS_CA_FILE`, `KAFKA_TLS_CERT_FILE`, `KAFKA_TLS_KEY_FILE`,
  * `KAFKA_SASL_MECHANISM`, `KAFKA_SASL_USERNAME` and `KAFKA_SASL_PASSWORD`. Throws, naming the variable, when one is missing or wrong.
  */
-export function kafkaSettingsFromEnvironment(environment: NodeJS.ProcessEnv, clientId: string): KafkaSettings {
+export function kafkaSettingsFromEnvironment(given: Environment, clientId: string): KafkaSettings {
+  // An empty variable is an unset one.
+  const environment = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ''));
   const brokers = (environment['KAFKA_BROKERS'] ?? '')
     .split(',')
     .map((broker) => broker.trim())
@@ -71,7 +74,7 @@ export function kafkaSettingsFromEnvironment(environment: NodeJS.ProcessEnv, cli
   return { brokers, clientId, ...(tls === undefined ? {} : { tls }), ...(sasl === undefined ? {} : { sasl }) };
 }
 
-function tlsOf(environment: NodeJS.ProcessEnv): KafkaSettings['tls'] {
+function tlsOf(environment: Environment): KafkaSettings['tls'] {
   const isOn = environment['KAFKA_TLS'];
   if (isOn !== undefined && isOn !== 'true' && isOn !== 'false') throw new Error('KAFKA_TLS must be true or false');
   const files = { ca: 'KAFKA_TLS_CA_FILE', cert: 'KAFKA_TLS_CERT_FILE', key: 'KAFKA_TLS_KEY_FILE' };
@@ -84,7 +87,7 @@ function tlsOf(environment: NodeJS.ProcessEnv): KafkaSettings['tls'] {
   return Object.fromEntries(given.map(([option, variable]) => [option, readFileSync(environment[variable] as string, 'utf8')]));
 }
 
-function saslOf(environment: NodeJS.ProcessEnv): KafkaSettings['sasl'] {
+function saslOf(environment: Environment): KafkaSettings['sasl'] {
   const mechanism = environment['KAFKA_SASL_MECHANISM'];
   if (mechanism === undefined) return undefined;
   const known = SASL_MECHANISMS.find((one) => one === mechanism);

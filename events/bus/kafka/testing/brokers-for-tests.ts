@@ -24,12 +24,15 @@ export const KAFKA_VERSIONS: readonly string[] = process.env['KAFKA_BROKERS'] ==
 
 const CACHE_DIRECTORY = process.env['FAREBOX_KAFKA_CACHE'] ?? fileURLToPath(new URL('.farebox-kafka', PACKAGE_ROOT));
 
-/** Why no broker can be started here, for a message and the names of skipped tests; `null` when one can. */
+/** Why no broker can be started here, for a message and the names of skipped tests; `null` when one can. Throws instead where `CI` is set. */
 export async function whyNoBroker(): Promise<string | null> {
   if (KAFKA_VERSIONS.length === 0) return null;
   const hasJars = KAFKA_VERSIONS.every((version) => existsSync(join(CACHE_DIRECTORY, `jars-${version}`)));
   const missing = (await missingBrokerTools()).filter((tool) => tool !== 'mvn' || !hasJars);
-  return missing.length === 0 ? null : `${missing.join(' and ')} not found`;
+  if (missing.length === 0) return null;
+  const reason = `${missing.join(' and ')} not found`;
+  if (process.env['CI'] !== undefined) throw new Error(`no Kafka broker can be had, and CI does without none: ${reason}`);
+  return reason;
 }
 
 /** Of the listener with TLS and SASL. */
