@@ -2,15 +2,20 @@
  * One process after the other is killed under load, and the broker is stopped: what was acknowledged is in the books, nothing is charged twice,
  * no hold is stranded, and the service goes on by itself.
  */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { pino } from 'pino';
 import { startTestBroker, type TestBroker, whyNoBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
 import { KAFKA_4_VERSION } from '../../platform/kafka/dev-broker.js';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../platform/postgres/embedded.js';
 import { waitFor } from '../../platform/testing/wait-for.js';
 import { expectAcknowledgedInBooks, expectBooksInOrder } from '../support/book-checks.js';
 import { createDistributedDeployment, type DistributedDeployment } from '../support/distributed-deployment.js';
 import { createFareboxClient, type FareboxClient } from '../support/farebox-client.js';
 import { type Load, startLoad } from '../support/load.js';
 import { liftLimits, writePreset } from '../support/preset-file.js';
+import { signalTree } from '../support/process-tree.js';
 import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.js';
 
 const MODEL = 'phi-3.5-mini';
@@ -36,6 +41,7 @@ else {
 function describeFaults(): void {
   let files: TemporaryDirectory;
   let broker: TestBroker;
+  let postgres: EmbeddedPostgres;
   let deployment: DistributedDeployment;
   let client: FareboxClient;
   let load: Load | null = null;
@@ -50,7 +56,8 @@ function describeFaults(): void {
       offer.policies.run_timeout_seconds = RUN_TIMEOUT_SECONDS;
     });
     broker = await startTestBroker(KAFKA_4_VERSION);
-    deployment = await createDistributedDeployment({ broker, preset });
+    postgres = await startEmbeddedPostgres({ dataDirectory: files.path, logger: pino({ level: 'silent' }) });
+    deployment = await createDistributedDeployment({ broker, preset, databaseUrl: postgres.connectionString });
     await deployment.start();
     client = createFareboxClient({ baseUrl: deployment.baseUrl, adminKey: deployment.adminKey, model: MODEL });
   }, 300_000);
@@ -61,6 +68,7 @@ function describeFaults(): void {
   afterAll(async () => {
     client?.close();
     await deployment?.dispose();
+    await postgres?.stop();
     await broker?.dispose();
     await files?.remove();
   }, 120_000);
@@ -73,6 +81,16 @@ function describeFaults(): void {
     await answersMore(started, CLIENTS);
     return started;
   }
+
+  /** 0 while there is none. */
+  const postmasterPid = (): number => {
+    try {
+      const [pid] = readFileSync(join(files.path, 'postgres', 'postmaster.pid'), 'utf8').split('\n');
+      return Number(pid);
+    } catch {
+      return 0;
+    }
+  };
 
   const answersMore = (of: Load, count: number) => {
     const before = of.answered();
@@ -174,6 +192,16 @@ function describeFaults(): void {
     await deployment.api.kill();
     await waitFor(() => running.attempts.some(({ ending }) => ending === 'broken'), { describe: 'clients to notice' });
     await deployment.restartApi();
+    await answersMore(running, ANSWERS_AFTER);
+    await expectNothingLost(running);
+  });
+
+  test('Postgres killed: it comes back, and so does everybody', async () => {
+    const running = await loaded();
+    const before = postmasterPid();
+    signalTree(before, 'SIGKILL');
+    const isBack = () => postmasterPid() !== 0 && postmasterPid() !== before;
+    await waitFor(isBack, { timeoutMs: RECOVERY_MS_MAX, describe: 'another postmaster' });
     await answersMore(running, ANSWERS_AFTER);
     await expectNothingLost(running);
   });

@@ -22,10 +22,14 @@ const LEDGER_SECRET = 'ledger-secret-of-the-tests-0123456789';
 const LEDGERS = 2;
 const WORKERS = 2;
 
+type Database = Pick<TestDatabase, 'connectionString' | 'drop'>;
+
 export type DistributedDeploymentOptions = DeploymentOptions & {
   /** A broker of its own for each deployment: topics are shared by whoever uses one. */
   readonly broker: TestBroker;
   readonly eventStoreDbUrl?: string;
+  /** Of a server of the suite's own; a database of the test run's server by default. */
+  readonly databaseUrl?: string;
   /** More of the environment of every process. */
   readonly environment?: Readonly<Record<string, string>>;
 };
@@ -33,7 +37,9 @@ export type DistributedDeploymentOptions = DeploymentOptions & {
 export async function createDistributedDeployment(options: DistributedDeploymentOptions): Promise<DistributedDeployment> {
   const settings = kafkaSettingsFromEnvironment({ KAFKA_BROKERS: options.broker.brokers.join(',') }, 'tests');
   await createTopics({ settings, plans: topicPlans([DEFAULT_POOL]), logger: pino({ level: 'silent' }) });
-  return new DistributedDeployment(options, await createTestDatabase());
+  const { databaseUrl } = options;
+  const database = databaseUrl === undefined ? await createTestDatabase() : { connectionString: databaseUrl, drop: async () => {} };
+  return new DistributedDeployment(options, database);
 }
 
 export class DistributedDeployment implements Deployment {
@@ -41,14 +47,14 @@ export class DistributedDeployment implements Deployment {
   readonly ledgers: ServiceProcess[] = [];
   readonly workers: ServiceProcess[] = [];
   readonly #options: DistributedDeploymentOptions;
-  readonly #database: TestDatabase;
+  readonly #database: Database;
   #projector: ServiceProcess | null = null;
   #api: ServiceProcess | null = null;
   #demoKey: string | null = null;
   #ledgerUrls = '';
   #pastLog = '';
 
-  constructor(options: DistributedDeploymentOptions, database: TestDatabase) {
+  constructor(options: DistributedDeploymentOptions, database: Database) {
     this.#options = options;
     this.#database = database;
   }
