@@ -6,6 +6,7 @@ import type { RequestListener } from 'node:http';
 import { z } from 'zod';
 import { createKafkaBus, kafkaSettingsFromEnvironment } from '../../events/bus/kafka/kafka-bus.js';
 import { ensureTopic, removeTopic, repliesTopicPlan } from '../../events/bus/kafka/topics.js';
+import { failpointsFrom } from '../../events/failpoints.js';
 import { systemClock } from '../../platform/clock.js';
 import { startHttpServer } from '../../platform/http-server.js';
 import { randomIdSource } from '../../platform/id-source.js';
@@ -65,7 +66,9 @@ await runService('api', async ({ environment, logger, metrics, shutdown }) => {
   const replies = repliesTopicPlan(instanceId);
   await ensureTopic({ settings: kafka, plan: replies, logger });
   shutdown.push('reply topic', () => removeTopic({ settings: kafka, topic: replies.topic, logger }));
-  const bus = createKafkaBus({ settings: kafka, logger });
+  const failpoints = failpointsFrom(environment);
+  const kafkaBus = createKafkaBus({ settings: kafka, logger });
+  const bus = failpoints?.wrapBus(kafkaBus) ?? kafkaBus;
   shutdown.push('bus', () => bus.close());
 
   const ledger = httpLedgerClient({ instances: settings.LEDGER_URLS, secret: settings.FAREBOX_LEDGER_SECRET, logger });

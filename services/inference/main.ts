@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { createKafkaBus, kafkaSettingsFromEnvironment } from '../../events/bus/kafka/kafka-bus.js';
 import { DEFAULT_POOL } from '../../events/contract/index.js';
+import { failpointsFrom } from '../../events/failpoints.js';
 import { systemClock } from '../../platform/clock.js';
 import { randomIdSource } from '../../platform/id-source.js';
 import { startOperationsServer } from '../../platform/operations-server.js';
@@ -41,7 +42,9 @@ await runService('inference', async ({ environment, logger, metrics, shutdown })
   const preset = loadPreset(settings.FAREBOX_PRESET);
   const pool = settings.FAREBOX_POOL;
   const workerId = randomIdSource(systemClock).next('ins');
-  const bus = createKafkaBus({ settings: kafka, logger });
+  const failpoints = failpointsFrom(environment);
+  const kafkaBus = createKafkaBus({ settings: kafka, logger });
+  const bus = failpoints?.wrapBus(kafkaBus) ?? kafkaBus;
   shutdown.push('bus', () => bus.close());
 
   const started: { engines: ServingEngines | null } = { engines: null };

@@ -2,8 +2,10 @@
  * One ledger instance of the distributed deployment: serves the API's calls over internal HTTP, settles finished runs, expires holds, and
  * stands by to be the one relay. Any number of them may run; the expected revision is the fence.
  */
+import { Gauge } from 'prom-client';
 import { z } from 'zod';
 import { createKafkaBus, kafkaSettingsFromEnvironment } from '../../events/bus/kafka/kafka-bus.js';
+import { failpointsFrom } from '../../events/failpoints.js';
 import { postgresCheckpoints } from '../../events/relay/postgres-checkpoints.js';
 import { startRelay } from '../../events/relay/relay.js';
 import type { EventStore } from '../../events/store/event-store.js';
@@ -52,10 +54,13 @@ await runService('ledger', async ({ environment, logger, metrics, shutdown }) =>
     { owner: 'relay', folder: packageFile('events/relay/migrations/') },
   ];
   await migrate({ pool, logger, sources: owners });
-  const store: EventStore =
+  const realStore: EventStore =
     eventStoreDb === null ? createPostgresEventStore({ pool, logger }) : createEventStoreDbStore({ ...eventStoreDb, logger });
-  shutdown.push('event store', () => store.close());
-  const bus = createKafkaBus({ settings: kafka, logger });
+  shutdown.push('event store', () => realStore.close());
+  const failpoints = failpointsFrom(environment);
+  const kafkaBus = createKafkaBus({ settings: kafka, logger });
+  const bus = failpoints?.wrapBus(kafkaBus) ?? kafkaBus;
+  const store = failpoints?.wrapStore(realStore) ?? realStore;
   shutdown.push('bus', () => bus.close());
 
   const { ledger, expiry } = await startLedger({ store, bus, pool, logger, metrics, push: shutdown.push });
@@ -78,6 +83,14 @@ await runService('ledger', async ({ environment, logger, metrics, shutdown }) =>
       }),
   });
   shutdown.push('relay', () => leadership.stop());
+  new Gauge({
+    name: 'farebox_relay_leading',
+    help: '1 in the one ledger that relays events to the bus; there should always be one.',
+    registers: [metrics],
+    collect() {
+      this.set(leadership.isLeader ? 1 : 0);
+    },
+  });
 
   const server = await startOperationsServer({
     host: settings.FAREBOX_HOST,

@@ -1,6 +1,7 @@
 /** One projector of the distributed deployment: takes its share of the accounts' events from the bus and keeps the views in Postgres. */
 import { z } from 'zod';
 import { createKafkaBus, kafkaSettingsFromEnvironment } from '../../events/bus/kafka/kafka-bus.js';
+import { failpointsFrom } from '../../events/failpoints.js';
 import { systemClock } from '../../platform/clock.js';
 import { startOperationsServer } from '../../platform/operations-server.js';
 import { packageFile } from '../../platform/package-root.js';
@@ -26,9 +27,18 @@ await runService('projector', async ({ environment, logger, metrics, shutdown })
   });
   shutdown.push('pool', () => pool.end());
   await migrate({ pool, logger, sources: [{ owner: 'projector', folder: packageFile('services/projector/migrations/') }] });
-  const bus = createKafkaBus({ settings: kafka, logger });
+  const failpoints = failpointsFrom(environment);
+  const kafkaBus = createKafkaBus({ settings: kafka, logger });
+  const bus = failpoints?.wrapBus(kafkaBus) ?? kafkaBus;
   shutdown.push('bus', () => bus.close());
-  const projector = await startProjector({ pool, bus, clock: systemClock, logger, metrics });
+  const projector = await startProjector({
+    pool,
+    bus,
+    clock: systemClock,
+    logger,
+    metrics,
+    onApplied: () => failpoints?.pass('projector.page.after'),
+  });
   shutdown.push('projector', () => projector.stop());
   const server = await startOperationsServer({
     host: settings.FAREBOX_HOST,

@@ -9,6 +9,7 @@ import type { Registry } from 'prom-client';
 import { InProcessBus } from '../../events/bus/in-process/in-process-bus.js';
 import type { MessageBus } from '../../events/bus/message-bus.js';
 import { ACCOUNT_EVENTS_TOPIC, DEFAULT_POOL } from '../../events/contract/index.js';
+import type { Failpoints } from '../../events/failpoints.js';
 import { startRelay } from '../../events/relay/relay.js';
 import type { EventStore } from '../../events/store/event-store.js';
 import { systemClock } from '../../platform/clock.js';
@@ -34,7 +35,6 @@ import { PROJECTOR_GROUP, type Projector, projectionCheckpoint, startProjector }
 import { makeAdminKey, openDataDirectory } from './data-directory.js';
 import { openDatabase } from './database.js';
 import { demoProjectKey } from './demo-project.js';
-import type { Failpoints } from './failpoints.js';
 import type { Settings } from './settings.js';
 
 /** Relayed events that wait for the projection; each is about a kilobyte. */

@@ -10,25 +10,18 @@ import { startTestBroker, type TestBroker, whyNoBroker } from '../../events/bus/
 import { KAFKA_4_VERSION } from '../../platform/kafka/dev-broker.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../platform/postgres/embedded.js';
 import { waitFor } from '../../platform/testing/wait-for.js';
-import { expectAcknowledgedInBooks, expectBooksInOrder } from '../support/book-checks.js';
 import { createDistributedDeployment, type DistributedDeployment } from '../support/distributed-deployment.js';
+import { type DistributedLoad, distributedLoad, LOAD_MODEL, RECOVERY_MS_MAX } from '../support/distributed-load.js';
 import { createFareboxClient, type FareboxClient } from '../support/farebox-client.js';
-import { type Load, startLoad } from '../support/load.js';
 import { liftLimits, writePreset } from '../support/preset-file.js';
 import { signalTree } from '../support/process-tree.js';
 import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.js';
 
-const MODEL = 'phi-3.5-mini';
-const CLIENTS = 8;
 /** So that a hold whose run nobody has heard of expires while the test waits. */
 const RUN_TIMEOUT_SECONDS = 10;
-/** Group sessions that end, partitions that move, on cores that are shared. */
-const RECOVERY_MS_MAX = 90_000;
 const BURST_CALLS = 200;
 /** The starter credit of 0.05 at 0.001 a run. */
 const BURST_AFFORDABLE = 50;
-/** Answers that show that the service goes on. */
-const ANSWERS_AFTER = 50;
 
 const reason = await whyNoBroker();
 if (reason === null) describe('the distributed deployment under load', () => describeFaults());
@@ -44,8 +37,7 @@ function describeFaults(): void {
   let postgres: EmbeddedPostgres;
   let deployment: DistributedDeployment;
   let client: FareboxClient;
-  let load: Load | null = null;
-  let loads = 0;
+  let load: DistributedLoad | null = null;
 
   beforeAll(async () => {
     files = await makeTemporaryDirectory();
@@ -59,10 +51,10 @@ function describeFaults(): void {
     postgres = await startEmbeddedPostgres({ dataDirectory: files.path, logger: pino({ level: 'silent' }) });
     deployment = await createDistributedDeployment({ broker, preset, databaseUrl: postgres.connectionString });
     await deployment.start();
-    client = createFareboxClient({ baseUrl: deployment.baseUrl, adminKey: deployment.adminKey, model: MODEL });
+    client = createFareboxClient({ baseUrl: deployment.baseUrl, adminKey: deployment.adminKey, model: LOAD_MODEL });
   }, 300_000);
   afterEach(async () => {
-    await load?.stop();
+    await load?.dispose();
     load = null;
   });
   afterAll(async () => {
@@ -73,13 +65,9 @@ function describeFaults(): void {
     await files?.remove();
   }, 120_000);
 
-  async function loaded(): Promise<Load> {
-    loads += 1;
-    const project = await client.signUp(`load-${loads}`);
-    const started = startLoad({ client, projectKey: project.key, clients: CLIENTS, keyPrefix: `load-${loads}`, model: MODEL });
-    load = started;
-    await answersMore(started, CLIENTS);
-    return started;
+  async function loaded(): Promise<DistributedLoad> {
+    load = await distributedLoad(deployment);
+    return load;
   }
 
   /** 0 while there is none. */
@@ -92,40 +80,20 @@ function describeFaults(): void {
     }
   };
 
-  const answersMore = (of: Load, count: number) => {
-    const before = of.answered();
-    return waitFor(() => of.answered() >= before + count, { timeoutMs: RECOVERY_MS_MAX, describe: () => `${count} more answers` });
-  };
-
-  async function expectNothingLost(of: Load): Promise<void> {
-    await of.stop();
-    const books = await deployment.openBooks();
-    try {
-      const noHoldIsOpen = async () => (await books.openHolds()).length === 0;
-      await waitFor(noHoldIsOpen, { timeoutMs: RECOVERY_MS_MAX, describe: 'every hold to end' });
-      await expectBooksInOrder(books);
-      await expectAcknowledgedInBooks(books, of.attempts);
-      // Nobody is charged for an answer that did not come: keyed requests may have been, and are answered when they are asked again.
-      for (const { ending, status } of of.attempts) if (ending === 'refused') expect([409, 503]).toContain(status);
-    } finally {
-      await books.close();
-    }
-  }
-
   test('a worker killed: its runs are tried elsewhere, and another takes over', async () => {
     const running = await loaded();
     await deployment.workers[0]?.kill();
-    await answersMore(running, ANSWERS_AFTER);
+    await running.answersMore();
     deployment.workers[0] = deployment.spawn('inference');
     await deployment.workers[0].ready();
-    await answersMore(running, ANSWERS_AFTER);
-    await expectNothingLost(running);
+    await running.answersMore();
+    await running.expectNothingLost();
   });
 
   test('two hundred calls at once over two APIs and two ledgers on credit for fifty, by a consumer who was not there: exactly fifty run', async () => {
     const { key } = await client.signUp('burst');
     const second = await deployment.anotherApi();
-    const other = createFareboxClient({ baseUrl: second.url, adminKey: deployment.adminKey, model: MODEL });
+    const other = createFareboxClient({ baseUrl: second.url, adminKey: deployment.adminKey, model: LOAD_MODEL });
     try {
       const calls = Array.from({ length: BURST_CALLS }, (_, n) =>
         (n % 2 === 0 ? client : other).chat(key, {}, [['X-Consumer-Email', 'brand-new@example.com']]),
@@ -144,56 +112,56 @@ function describeFaults(): void {
   test.each([0, 1])('ledger %i killed and started again: the other serves its accounts, settles its runs and relays', async (index) => {
     const running = await loaded();
     await deployment.ledgers[index]?.kill();
-    await answersMore(running, ANSWERS_AFTER);
+    await running.answersMore();
     await deployment.restartLedger(index);
-    await answersMore(running, ANSWERS_AFTER);
-    await expectNothingLost(running);
+    await running.answersMore();
+    await running.expectNothingLost();
   });
 
   test('a ledger frozen and thawed: the fence keeps what it still had in hand from being written twice', async () => {
     const running = await loaded();
     deployment.ledgers[0]?.signal('SIGSTOP');
-    await answersMore(running, ANSWERS_AFTER);
+    await running.answersMore();
     deployment.ledgers[0]?.signal('SIGCONT');
-    await answersMore(running, ANSWERS_AFTER);
-    await expectNothingLost(running);
+    await running.answersMore();
+    await running.expectNothingLost();
   });
 
   test('a worker frozen and thawed: its runs were tried elsewhere, and what it still says counts for nothing', async () => {
     const running = await loaded();
     deployment.workers[0]?.signal('SIGSTOP');
-    await answersMore(running, ANSWERS_AFTER);
+    await running.answersMore();
     deployment.workers[0]?.signal('SIGCONT');
-    await answersMore(running, ANSWERS_AFTER);
-    await expectNothingLost(running);
+    await running.answersMore();
+    await running.expectNothingLost();
   });
 
   test('a worker that joins in the middle of runs, and one that leaves in order: nothing fails', async () => {
     const running = await loaded();
     const joining = deployment.spawn('inference');
     await joining.ready();
-    await answersMore(running, ANSWERS_AFTER);
+    await running.answersMore();
     expect(await joining.stop()).toBe(0);
-    await answersMore(running, ANSWERS_AFTER);
-    await expectNothingLost(running);
-    expect(running.attempts.filter(({ ending }) => ending !== 'answered')).toEqual([]);
+    await running.answersMore();
+    await running.expectNothingLost();
+    expect(running.load.attempts.filter(({ ending }) => ending !== 'answered')).toEqual([]);
   });
 
   test('the projector killed and started again: the views catch up', async () => {
     const running = await loaded();
     await deployment.projector.kill();
-    await answersMore(running, ANSWERS_AFTER);
+    await running.answersMore();
     await deployment.restartProjector();
-    await expectNothingLost(running);
+    await running.expectNothingLost();
   });
 
   test('an API killed: its runs are settled without it', async () => {
     const running = await loaded();
     await deployment.api.kill();
-    await waitFor(() => running.attempts.some(({ ending }) => ending === 'broken'), { describe: 'clients to notice' });
+    await waitFor(() => running.load.attempts.some(({ ending }) => ending === 'broken'), { describe: 'clients to notice' });
     await deployment.restartApi();
-    await answersMore(running, ANSWERS_AFTER);
-    await expectNothingLost(running);
+    await running.answersMore();
+    await running.expectNothingLost();
   });
 
   test('Postgres killed: it comes back, and so does everybody', async () => {
@@ -202,8 +170,8 @@ function describeFaults(): void {
     signalTree(before, 'SIGKILL');
     const isBack = () => postmasterPid() !== 0 && postmasterPid() !== before;
     await waitFor(isBack, { timeoutMs: RECOVERY_MS_MAX, describe: 'another postmaster' });
-    await answersMore(running, ANSWERS_AFTER);
-    await expectNothingLost(running);
+    await running.answersMore();
+    await running.expectNothingLost();
   });
 
   test('the broker stopped and started again: refused meanwhile, and it says so', async () => {
@@ -217,8 +185,8 @@ function describeFaults(): void {
     };
     await waitFor(isRefused, { timeoutMs: RECOVERY_MS_MAX, describe: 'a new request to be refused' });
     await broker.start();
-    await answersMore(running, ANSWERS_AFTER);
-    await expectNothingLost(running);
+    await running.answersMore();
+    await running.expectNothingLost();
     expect((await client.call('/readyz')).status).toBe(200);
   });
 }

@@ -20,7 +20,7 @@ export type Welcome = {
 export type CommandResult = { readonly exitCode: number | null; readonly output: string };
 
 export type StartOptions = {
-  /** Named in `services/standalone/failpoints.ts`; none by default. */
+  /** Named in `events/failpoints.ts`; none by default. */
   readonly failpoint?: string;
   /** More of the environment, for this start alone. */
   readonly environment?: Readonly<Record<string, string>>;

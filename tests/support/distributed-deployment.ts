@@ -136,9 +136,9 @@ export class DistributedDeployment implements Deployment {
   }
 
   /** Where the last one was: APIs know its address. */
-  async restartLedger(index: number): Promise<void> {
+  async restartLedger(index: number, environment: Readonly<Record<string, string>> = {}): Promise<void> {
     const { port } = new URL(this.ledgers[index]?.url ?? '');
-    const ledger = this.spawn('ledger', { PORT: port });
+    const ledger = this.spawn('ledger', { PORT: port, ...environment });
     this.ledgers[index] = ledger;
     await ledger.ready();
   }
@@ -150,15 +150,21 @@ export class DistributedDeployment implements Deployment {
     return api;
   }
 
-  async restartProjector(): Promise<void> {
-    this.#projector = this.spawn('projector');
+  async restartWorker(index: number, environment: Readonly<Record<string, string>> = {}): Promise<void> {
+    const worker = this.spawn('inference', environment);
+    this.workers[index] = worker;
+    await worker.ready();
+  }
+
+  async restartProjector(environment: Readonly<Record<string, string>> = {}): Promise<void> {
+    this.#projector = this.spawn('projector', environment);
     await this.#projector.ready();
   }
 
   /** Where the last one was, as behind a load balancer. */
-  async restartApi(): Promise<void> {
+  async restartApi(environment: Readonly<Record<string, string>> = {}): Promise<void> {
     const { port } = new URL(this.api.url);
-    this.#api = this.spawn('api', { LEDGER_URLS: this.#ledgerUrls, PORT: port });
+    this.#api = this.spawn('api', { LEDGER_URLS: this.#ledgerUrls, PORT: port, ...environment });
     await this.#api.ready();
   }
 
@@ -198,6 +204,15 @@ export class DistributedDeployment implements Deployment {
     const logger = pino({ level: 'silent' });
     const store = eventStoreDbUrl === undefined ? undefined : createEventStoreDbStore({ connectionString: eventStoreDbUrl, logger });
     return openBooks({ connectionString: this.#database.connectionString }, store);
+  }
+
+  async openBooksAndVerify() {
+    const books = await this.openBooks();
+    try {
+      return await books.verify();
+    } finally {
+      await books.close();
+    }
   }
 
   async dispose(): Promise<void> {

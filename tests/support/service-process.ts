@@ -1,5 +1,6 @@
 /** One service of the distributed deployment as a real child process, configured by environment alone. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { waitFor } from '../../platform/testing/wait-for.js';
 
@@ -79,6 +80,16 @@ export class ServiceProcess {
       return response.status === 200;
     };
     await waitFor(isReady, { timeoutMs: START_TIMEOUT_MS, describe: () => `${this.name} to be ready: ${last}\n${this.#log}` });
+  }
+
+  /** Whether it has been stopped (SIGSTOP), as Linux tells it. */
+  isFrozen(): boolean {
+    try {
+      const [, state] = /\) (\S)/.exec(readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8')) ?? [];
+      return state === 'T';
+    } catch {
+      return false;
+    }
   }
 
   signal(signal: NodeJS.Signals): void {

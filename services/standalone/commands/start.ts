@@ -1,8 +1,8 @@
 /** `farebox start`: the embedded deployment, from the first line printed to the last request drained. */
+import { failpointsFrom } from '../../../events/failpoints.js';
 import { createLogger } from '../../../platform/logging.js';
 import { onTerminationSignal } from '../../../platform/shutdown.js';
 import { type Embedded, startEmbedded } from '../embedded.js';
-import { failpointsFrom } from '../failpoints.js';
 import { readSettings } from '../settings.js';
 
 /** Resolves once it is ready; the process then lives until a signal. What is printed for people goes to standard output, the log to standard error. */

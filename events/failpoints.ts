@@ -1,12 +1,12 @@
 /**
- * Failpoints for crash tests: the process kills itself with SIGKILL right before or after a named piece of I/O. They wrap the ports here, in the
- * composition root, so that no service knows of them; without `FAREBOX_FAILPOINT` nothing is wrapped.
+ * Failpoints for crash tests: the process kills itself (SIGKILL, or SIGSTOP by `FAREBOX_FAILPOINT_SIGNAL`) right before or after a named piece
+ * of I/O. Composition roots wrap their ports with them, so that no service knows of them; without `FAREBOX_FAILPOINT` nothing is wrapped.
  *
  * `FAREBOX_FAILPOINT=store.append.CreditReserved.after` dies when the first such append is durable and nobody has been told;
  * `…@3` at the third. Points: `store.append.<EventType>`, `bus.publish.<MessageType>`, `projector.page`; each `.before` or `.after`.
  */
-import type { MessageBus } from '../../events/bus/message-bus.js';
-import type { EventStore } from '../../events/store/event-store.js';
+import type { MessageBus } from './bus/message-bus.js';
+import type { EventStore } from './store/event-store.js';
 
 export type Failpoints = {
   wrapStore(store: EventStore): EventStore;
@@ -20,11 +20,12 @@ export function failpointsFrom(environment: Readonly<Record<string, string | und
   const wanted = environment['FAREBOX_FAILPOINT'];
   if (wanted === undefined || wanted === '') return null;
   const [point = '', count = '1'] = wanted.split('@');
+  const signal = environment['FAREBOX_FAILPOINT_SIGNAL'] === 'SIGSTOP' ? 'SIGSTOP' : 'SIGKILL';
   let passesLeft = Number(count);
   const pass = (name: string) => {
     if (name !== point) return;
     passesLeft -= 1;
-    if (passesLeft === 0) process.kill(process.pid, 'SIGKILL');
+    if (passesLeft === 0) process.kill(process.pid, signal);
   };
   return { pass, wrapStore: (store) => wrapStore(store, pass), wrapBus: (bus) => wrapBus(bus, pass) };
 }
