@@ -1,5 +1,9 @@
-/** `npm run bench [-- scenario …]`: runs the scenarios one after the other and prints a table and, as the last line, JSON. */
-import { cpus } from 'node:os';
+/**
+ * `npm run bench [-- scenario …]`: runs the scenarios one after the other and prints a table and, as the last line, JSON.
+ * `npm run bench -- --distributed` measures the distributed wiring instead, and with named scenarios those as well.
+ */
+import { cpus, loadavg } from 'node:os';
+import { distributedScenario } from './scenarios/distributed.js';
 import { engineScenario } from './scenarios/engine.js';
 import { httpScenario } from './scenarios/http.js';
 import { ledgerScenario } from './scenarios/ledger.js';
@@ -9,7 +13,9 @@ import { type Figure, renderTable } from './support/figures.js';
 
 const SCENARIOS = [httpScenario, ledgerScenario, rebuildScenario, engineScenario, memoryScenario];
 
-const wanted = process.argv.slice(2);
+const DISTRIBUTED_FLAG = '--distributed';
+const isDistributed = process.argv.includes(DISTRIBUTED_FLAG);
+const wanted = process.argv.slice(2).filter((argument) => argument !== DISTRIBUTED_FLAG);
 const unknown = wanted.filter((name) => !SCENARIOS.some((scenario) => scenario.name === name));
 if (unknown.length > 0) {
   process.stderr.write(`no scenario ${unknown.join(', ')}; there are ${SCENARIOS.map((scenario) => scenario.name).join(', ')}\n`);
@@ -17,9 +23,10 @@ if (unknown.length > 0) {
 }
 
 const figures: Figure[] = [];
-for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
+const chosen = SCENARIOS.filter(({ name }) => (wanted.length === 0 && !isDistributed) || wanted.includes(name));
+for (const scenario of isDistributed ? [...chosen, distributedScenario] : chosen) {
   process.stderr.write(`— ${scenario.name}\n`);
   figures.push(...(await scenario.run((line) => void process.stderr.write(`  ${line}\n`))));
 }
-const machine = { cpus: cpus().length, model: cpus()[0]?.model ?? 'unknown', node: process.version };
+const machine = { cpus: cpus().length, model: cpus()[0]?.model ?? 'unknown', node: process.version, loadAverage: loadavg() };
 process.stdout.write(`${renderTable(figures)}\n\n${JSON.stringify({ machine, figures })}\n`);

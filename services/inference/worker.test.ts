@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Registry } from 'prom-client';
 import { InProcessBus } from '../../events/bus/in-process/in-process-bus.js';
 import type { Message } from '../../events/bus/message-bus.js';
+import { UnknownTopicError } from '../../events/bus/message-bus.js';
 import {
   DEFAULT_POOL,
   type JsonObject,
@@ -175,6 +176,42 @@ describe('a run that completes', () => {
       heard.findIndex((message) => message.type === type && message.value['runId'] === runId);
     for (const { runId } of finished()) expect(firstHeard('RunOutput', runId)).toBeLessThan(firstHeard('RunFinished', runId));
   });
+});
+
+test('where starts are told, a request is done with only when its API knows who has it; an API that is gone need not', async () => {
+  const teller = await startWorker({
+    bus,
+    pool: 'telling',
+    workerId: 'worker-2',
+    engineFor: () => held,
+    clock: time,
+    scheduler: time,
+    logger: silentLogger,
+    metrics: workerMetrics(new Registry()),
+    tellsStarts: true,
+  });
+  const publish = bus.publish.bind(bus);
+  let refusals = 2;
+  bus.publish = (topic, messages) => {
+    if (topic === 'api.replies.v1.gone') return Promise.reject(new UnknownTopicError('gone'));
+    if (messages[0]?.type !== 'RunStarted' || refusals === 0) return publish(topic, messages);
+    refusals -= 1;
+    return Promise.reject(new Error('away'));
+  };
+  const [known, orphan] = [request(), request({ replyTopic: 'api.replies.v1.gone' })];
+  const topic = runRequestsTopic('telling');
+  await publish(
+    topic,
+    [known, orphan].map((value) => ({ key: value.runId, type: 'RunRequested', headers: {}, value: value as never })),
+  );
+  await taken(2);
+  await whenHeard('RunStarted');
+  expect(heardOf('RunStarted').map(({ value }) => value)).toEqual([{ runId: known.runId, attempt: 1, execution: 'worker-2/1' }]);
+  await waitFor(() => bus.waiting(topic, 'inference-telling') === 0, { describe: 'the requests to be done with' });
+  expect(held.runs).toHaveLength(2);
+  bus.publish = publish;
+  for (const { finish } of held.runs) finish();
+  await teller.stop(0);
 });
 
 test('a run whose texts the bus does not take is reported as failed, at no cost', async () => {

@@ -8,7 +8,7 @@
  *     RunCancelRequested ─▶ abort ────────▶ RunFinished{cancelled}
  */
 import type { Logger } from 'pino';
-import type { BusSubscription, Message, MessageBus } from '../../events/bus/message-bus.js';
+import { type BusSubscription, type Message, type MessageBus, UnknownTopicError } from '../../events/bus/message-bus.js';
 import {
   COUNTED_LOCALLY,
   executionOf,
@@ -130,13 +130,40 @@ class WorkerLoop {
     return this.#underWay.size;
   }
 
-  onRequests(messages: readonly Message[]): void {
+  /** Where starts are told, a batch is not done with before the APIs know who has it: a run whose taker nobody knows would be waited for in vain. */
+  onRequests(messages: readonly Message[]): Promise<void> | void {
+    const taken: RunUnderWay[] = [];
     for (const message of messages) {
       const parsed = RunRequestedSchema.safeParse(message.value);
-      if (parsed.success) this.#begin(parsed.data);
-      // Nobody can mend it; the run's hold expires.
-      else this.#options.logger.error({ key: message.key, issues: parsed.error.issues }, 'run request not readable, passed over');
+      if (!parsed.success) {
+        // Nobody can mend it; the run's hold expires.
+        this.#options.logger.error({ key: message.key, issues: parsed.error.issues }, 'run request not readable, passed over');
+        continue;
+      }
+      this.#begin(parsed.data);
+      const run = this.#runs.get(parsed.data.runId);
+      if (run?.request.attempt === parsed.data.attempt) taken.push(run);
     }
+    if (this.#options.tellsStarts === true && taken.length > 0) return this.#tellStarts(taken);
+  }
+
+  /** Rejects, so that the batch is delivered again and told again, when the bus does not take it. */
+  async #tellStarts(runs: readonly Execution[]): Promise<void> {
+    const byTopic = new Map<string, Message[]>();
+    for (const { request, execution } of runs) {
+      const { runId, attempt, replyTopic } = request;
+      const started: Message = { key: runId, type: 'RunStarted', headers: {}, value: { runId, attempt, execution } };
+      byTopic.set(replyTopic, [...(byTopic.get(replyTopic) ?? []), started]);
+    }
+    const publish = async (topic: string, starts: readonly Message[]) => {
+      try {
+        await this.#options.bus.publish(topic, starts);
+      } catch (error) {
+        // An API that is gone waits for nobody.
+        if (!(error instanceof UnknownTopicError)) throw error;
+      }
+    };
+    await Promise.all([...byTopic].map(([topic, starts]) => publish(topic, starts)));
   }
 
   onControl(messages: readonly Message[]): void {
@@ -211,7 +238,6 @@ class WorkerLoop {
     this.#runs.set(request.runId, run);
     this.#underWay.add(run);
     this.#options.metrics.runStarted();
-    if (this.#options.tellsStarts === true) this.#reportStart(run);
     void this.#run(run, engine);
   }
 
@@ -291,11 +317,6 @@ class WorkerLoop {
       this.#options.logger.error({ err: error, runId: run.request.runId }, 'engine failed unexpectedly');
       this.#reportFailure(run, 'engine_failed', 'The engine failed.', true);
     }
-  }
-
-  #reportStart({ request, execution }: Execution): void {
-    const { runId, attempt, replyTopic } = request;
-    this.#outbox.put(replyTopic, { key: runId, type: 'RunStarted', headers: {}, value: { runId, attempt, execution } });
   }
 
   #reportResult(run: Execution & { readonly outputs: number }, systemFingerprint: string | null, result: EngineResult): void {
