@@ -78,7 +78,6 @@ export const ServedBySchema = z
   .min(1)
   .max(SERVED_BY_MAX)
   .refine((entries) => new Set(entries.map(nameOfEntry)).size === entries.length, 'names must be unique');
-export type ServedBy = z.infer<typeof ServedBySchema>;
 
 function nameOfEntry(entry: 'local_weights' | UpstreamEntry): string {
   return typeof entry === 'string' ? entry : entry.name;

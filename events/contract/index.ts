@@ -5,6 +5,7 @@ export * from './envelope.js';
 export * from './ids.js';
 export * from './money.js';
 export * from './pricing.js';
+export * from './prompt-bound.js';
 export * from './run-messages.js';
 export * from './streams.js';
 export * from './topics.js';

@@ -4,6 +4,8 @@ import type { Logger } from 'pino';
 
 /** A statement that takes longer is cancelled by the server: nothing on the request path comes near. */
 export const STATEMENT_TIMEOUT_DEFAULT_MS = 30_000;
+/** For processes that serve: longer than the server's own limit on a statement, so that it speaks only for a server that stands still. */
+export const ANSWER_TIMEOUT_SERVING_MS = STATEMENT_TIMEOUT_DEFAULT_MS + 5_000;
 /** A caller that gets no connection in this time is told so. */
 export const CONNECT_TIMEOUT_MS = 10_000;
 /** Unused connections are given back after this. */

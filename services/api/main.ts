@@ -12,7 +12,7 @@ import { startHttpServer } from '../../platform/http-server.js';
 import { randomIdSource } from '../../platform/id-source.js';
 import { packageFile } from '../../platform/package-root.js';
 import { migrate } from '../../platform/postgres/migrate.js';
-import { createPostgresPool, STATEMENT_TIMEOUT_DEFAULT_MS } from '../../platform/postgres/pool.js';
+import { ANSWER_TIMEOUT_SERVING_MS, createPostgresPool } from '../../platform/postgres/pool.js';
 import { runService } from '../../platform/run-service.js';
 import { adminKeyText, portText, postgresUrl, readEnvironment, SERVER_SETTINGS, setting } from '../../platform/settings.js';
 import { loadPreset } from '../../presets/load-preset.js';
@@ -40,8 +40,6 @@ const SettingsSchema = z.object({
 });
 
 const CONNECTIONS_MAX = 12;
-/** Longer than the server's own limit on a statement, so that it speaks only for a server that stands still. */
-const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_DEFAULT_MS + 5_000;
 /** Requests under way get this long to end after a signal. */
 const DRAIN_MS_MAX = 12_000;
 /** Connections that are still open then are closed after this. */
@@ -58,7 +56,7 @@ await runService('api', async ({ environment, logger, metrics, shutdown }) => {
     connectionsMax: CONNECTIONS_MAX,
     applicationName: 'farebox-api',
     logger,
-    answerTimeoutMs: ANSWER_TIMEOUT_MS,
+    answerTimeoutMs: ANSWER_TIMEOUT_SERVING_MS,
   });
   shutdown.push('pool', () => pool.end());
   await migrate({ pool, logger, sources: [{ owner: 'api', folder: packageFile('services/api/migrations/') }] });

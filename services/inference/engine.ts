@@ -1,5 +1,13 @@
 /** The Engine port: turns one run into tokens, many runs at a time. Adapters pass `engine-contract.ts`. */
-import type { ChatMessage, FinishReason, RunErrorCode, Sampling, TokenUsage, UsageSource } from '../../events/contract/index.js';
+import {
+  type ChatMessage,
+  type FinishReason,
+  NO_USAGE,
+  type RunErrorCode,
+  type Sampling,
+  type TokenUsage,
+  type UsageSource,
+} from '../../events/contract/index.js';
 
 export type EngineRun = {
   readonly runId: string;
@@ -24,6 +32,9 @@ export type EngineResult = {
   /** What ran this very run, where an engine stands for several; the engine's own otherwise. */
   readonly systemFingerprint?: string;
 };
+
+/** A run that was cancelled before anything was generated. */
+export const CANCELLED_BEFORE_START: EngineResult = { outcome: 'cancelled', finishReason: null, usage: NO_USAGE };
 
 /** A run that ended without a result. Nothing is charged for it. */
 export class EngineError extends Error {

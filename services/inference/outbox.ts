@@ -12,7 +12,7 @@ const PUBLISH_TRIES_MAX = 5;
 /** First pause before a publication is tried again; doubles. */
 const PUBLISH_RETRY_DELAY_MS = 20;
 
-/** Runs remembered for their losses; those that fail or are tried again never say a last word, so the set is bounded by itself. */
+/** Runs remembered for their losses. Those that fail or are tried again never say a last word, so the oldest are forgotten. */
 const RUNS_WITH_LOSSES_MAX = 10_000;
 
 export type OutboxOptions = {
@@ -81,7 +81,15 @@ export class Outbox {
 
   async #publishTexts(topic: string, messages: readonly Message[]): Promise<void> {
     if (await this.#publishTo(topic, messages)) return;
-    for (const { value } of messages) if (this.#runsWithLosses.size < RUNS_WITH_LOSSES_MAX) this.#runsWithLosses.add(runIdIn(value));
+    for (const { value } of messages) this.#noteLoss(runIdIn(value));
+  }
+
+  #noteLoss(runId: string): void {
+    const runs = this.#runsWithLosses;
+    runs.delete(runId);
+    runs.add(runId);
+    const [oldest] = runs;
+    if (runs.size > RUNS_WITH_LOSSES_MAX && oldest !== undefined) runs.delete(oldest);
   }
 
   #lastWordOf(message: Message): Message {

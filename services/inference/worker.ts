@@ -25,7 +25,7 @@ import {
 } from '../../events/contract/index.js';
 import type { Clock } from '../../platform/clock.js';
 import type { Scheduler } from '../../platform/scheduler.js';
-import { type Engine, EngineError, type EngineResult } from './engine.js';
+import { CANCELLED_BEFORE_START, type Engine, EngineError, type EngineResult } from './engine.js';
 import { Outbox } from './outbox.js';
 import { RecentRuns } from './recent-runs.js';
 import type { WorkerMetrics } from './worker-metrics.js';
@@ -218,7 +218,7 @@ class WorkerLoop {
     const older = this.#runs.get(request.runId);
     if (older !== undefined) this.#abort(older, 'superseded');
     if (this.#recent.wasCancelled(request.runId)) {
-      this.#reportResult({ request, execution, outputs: 0 }, null, { outcome: 'cancelled', finishReason: null, usage: NO_USAGE });
+      this.#reportResult({ request, execution, outputs: 0 }, null, CANCELLED_BEFORE_START);
       return;
     }
     if (this.#options.clock.nowMs() >= request.deadlineMs) {
@@ -310,7 +310,7 @@ class WorkerLoop {
   #reportError(run: RunUnderWay, error: unknown): void {
     if (run.abortedFor === 'superseded') return;
     if (run.abortedFor === 'cancel') {
-      this.#reportResult(run, null, { outcome: 'cancelled', finishReason: null, usage: NO_USAGE });
+      this.#reportResult(run, null, CANCELLED_BEFORE_START);
     } else if (error instanceof EngineError) {
       this.#reportFailure(run, error.code, error.message, error.retryable);
     } else {

@@ -16,7 +16,7 @@ import { systemClock } from '../../platform/clock.js';
 import { startHttpServer } from '../../platform/http-server.js';
 import { randomIdSource } from '../../platform/id-source.js';
 import { createMetrics } from '../../platform/metrics.js';
-import { STATEMENT_TIMEOUT_DEFAULT_MS } from '../../platform/postgres/pool.js';
+import { ANSWER_TIMEOUT_SERVING_MS } from '../../platform/postgres/pool.js';
 import { eventLoopScheduler } from '../../platform/scheduler.js';
 import type { Environment } from '../../platform/settings.js';
 import { createShutdown } from '../../platform/shutdown.js';
@@ -39,9 +39,6 @@ import type { Settings } from './settings.js';
 
 /** Relayed events that wait for the projection; each is about a kilobyte. */
 const RELAYED_EVENTS_WAITING_MAX = 20_000;
-
-/** Longer than the server's own limit on a statement, so that it speaks only for a server that stands still. */
-const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_DEFAULT_MS + 5_000;
 
 /** Requests under way get this long to end after a signal. */
 export const DRAIN_MS_MAX = 10_000;
@@ -104,7 +101,7 @@ export async function startEmbedded({
       dataDirectory: dataDirectory.path,
       databaseUrl: settings.databaseUrl,
       logger,
-      answerTimeoutMs: ANSWER_TIMEOUT_MS,
+      answerTimeoutMs: ANSWER_TIMEOUT_SERVING_MS,
     });
     shutdown.push('database', () => database.close());
     await database.claim();

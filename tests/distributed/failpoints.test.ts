@@ -3,7 +3,7 @@
  * books, nothing is charged twice, no hold is stranded, and the service goes on.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { startTestBroker, type TestBroker, whyNoBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
+import { describeWithBroker, startTestBroker, type TestBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
 import { KAFKA_4_VERSION } from '../../platform/kafka/dev-broker.js';
 import { waitFor } from '../../platform/testing/wait-for.js';
 import { createDistributedDeployment, type DistributedDeployment } from '../support/distributed-deployment.js';
@@ -23,13 +23,7 @@ const RELAY_POINTS = aroundEach('bus.publish.CreditReserved');
 const WORKER_POINTS = ['bus.publish.RunStarted.after', ...aroundEach('bus.publish.RunOutput', 'bus.publish.RunFinished')];
 const API_POINTS = aroundEach('bus.publish.RunRequested');
 
-const reason = await whyNoBroker();
-if (reason === null) describe('the distributed deployment, at', () => describeFailpoints());
-else {
-  process.stderr.write(`\nTHE DISTRIBUTED FAILPOINTS ARE SKIPPED: ${reason}.\n\n`);
-  // biome-ignore lint/suspicious/noSkippedTests: said aloud above, and only where no broker can be had.
-  test.skip(`the distributed deployment is not tested here: ${reason}`, () => {});
-}
+await describeWithBroker('the distributed failpoints', () => describe('the distributed deployment, at', describeFailpoints));
 
 function describeFailpoints(): void {
   let files: TemporaryDirectory;

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
-import { startTestBroker, type TestBroker, whyNoBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
+import { describeWithBroker, startTestBroker, type TestBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
 import { KAFKA_4_VERSION } from '../../platform/kafka/dev-broker.js';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../platform/postgres/embedded.js';
 import { waitFor } from '../../platform/testing/wait-for.js';
@@ -23,13 +23,7 @@ const BURST_CALLS = 200;
 /** The starter credit of 0.05 at 0.001 a run. */
 const BURST_AFFORDABLE = 50;
 
-const reason = await whyNoBroker();
-if (reason === null) describe('the distributed deployment under load', () => describeFaults());
-else {
-  process.stderr.write(`\nTHE DISTRIBUTED FAULTS ARE SKIPPED: ${reason}.\n\n`);
-  // biome-ignore lint/suspicious/noSkippedTests: said aloud above, and only where no broker can be had.
-  test.skip(`the distributed deployment is not tested here: ${reason}`, () => {});
-}
+await describeWithBroker('the distributed faults', () => describe('the distributed deployment under load', describeFaults));
 
 function describeFaults(): void {
   let files: TemporaryDirectory;

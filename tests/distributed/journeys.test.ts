@@ -2,8 +2,7 @@
  * The same journeys under the distributed wiring: the four services as processes of their own over a real Kafka broker and Postgres; and with
  * the log in an EventStoreDB, for which the double of the server stands in.
  */
-import { test } from '@jest/globals';
-import { startTestBroker, whyNoBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
+import { describeWithBroker, startTestBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
 import { startEventStoreDouble } from '../../events/store/eventstoredb/testing/double/event-store-double.js';
 import { KAFKA_4_VERSION } from '../../platform/kafka/dev-broker.js';
 import { describeHuntJourney } from '../journeys/hunt.js';
@@ -38,14 +37,9 @@ const createOnEventStoreDb: CreateDeployment = async (options) => {
   );
 };
 
-const reason = await whyNoBroker();
-if (reason !== null) {
-  process.stderr.write(`\nTHE DISTRIBUTED JOURNEYS ARE SKIPPED: ${reason}.\n\n`);
-  // biome-ignore lint/suspicious/noSkippedTests: said aloud above, and only where no broker can be had.
-  test.skip(`the distributed deployment is not tested here: ${reason}`, () => {});
-} else {
+await describeWithBroker('the distributed journeys', () => {
   describeNewcomerJourney('distributed', create);
   describeHuntJourney('distributed', create);
   describeHuruJourney('distributed', create);
   describeNewcomerJourney('distributed on EventStoreDB', createOnEventStoreDb);
-}
+});

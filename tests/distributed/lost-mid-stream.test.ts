@@ -5,7 +5,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { startTestBroker, type TestBroker, whyNoBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
+import { describeWithBroker, startTestBroker, type TestBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
 import { KAFKA_4_VERSION } from '../../platform/kafka/dev-broker.js';
 import { waitFor } from '../../platform/testing/wait-for.js';
 import { createDistributedDeployment, type DistributedDeployment } from '../support/distributed-deployment.js';
@@ -39,12 +39,7 @@ function startSlowModel(): Promise<Server> {
   return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
 }
 
-const reason = await whyNoBroker();
-if (reason !== null) {
-  process.stderr.write(`\nTHE LOSS OF A WORKER IN A STREAM IS NOT TESTED: ${reason}.\n\n`);
-  // biome-ignore lint/suspicious/noSkippedTests: said aloud above, and only where no broker can be had.
-  test.skip(`the distributed deployment is not tested here: ${reason}`, () => {});
-} else {
+await describeWithBroker('the loss of a worker in a stream', () => {
   beforeAll(async () => {
     files = await makeTemporaryDirectory();
     slowModel = await startSlowModel();
@@ -93,4 +88,4 @@ if (reason !== null) {
     await waitFor(async () => (await client.balance(key)).held === '0', { timeoutMs: LOSS_MS_MAX, describe: 'the hold to end' });
     expect(await client.balance(key)).toEqual(before);
   });
-}
+});

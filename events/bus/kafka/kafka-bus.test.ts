@@ -7,24 +7,19 @@ import { BusFullError, type Message, UnknownTopicError } from '../message-bus.js
 import { describeMessageBusContract } from '../message-bus-contract.js';
 import { createKafkaBus, type KafkaBus, type KafkaBusOptions, PublicationUnknownError } from './kafka-bus.js';
 import { type KafkaSettings, SASL_MECHANISMS } from './kafka-settings.js';
-import { CREDENTIALS, KAFKA_VERSIONS, silent, startTestBroker, type TestBroker, whyNoBroker } from './testing/brokers-for-tests.js';
+import { CREDENTIALS, describeWithBroker, KAFKA_VERSIONS, silent, startTestBroker, type TestBroker } from './testing/brokers-for-tests.js';
 import { createTopics, ensureTopic, removeTopic, topicPlans } from './topics.js';
 
 const PARTITIONS = 3;
 /** Recovery of client and broker together; a Java broker starts slowly where cores are shared. */
 const RECOVERY_MS_MAX = 60_000;
 
-const reason = await whyNoBroker();
-if (reason !== null) {
-  process.stderr.write(`\nTHE KAFKA SUITE IS SKIPPED: ${reason}. Install them, or name a cluster in KAFKA_BROKERS.\n\n`);
-  // biome-ignore lint/suspicious/noSkippedTests: said aloud above, and only where no broker can be had.
-  test.skip(`Kafka is not tested here: ${reason}`, () => {});
-} else if (KAFKA_VERSIONS.length === 0) {
+await describeWithBroker('the Kafka bus', () => {
+  for (const version of KAFKA_VERSIONS) describeOnBroker(version);
+  if (KAFKA_VERSIONS.length > 0) return;
   const brokers = (process.env['KAFKA_BROKERS'] as string).split(',');
   describeMessageBusContract('the Kafka bus on the given cluster', () => busUnderTest(brokers));
-} else {
-  for (const version of KAFKA_VERSIONS) describeOnBroker(version);
-}
+});
 
 const settingsFor = (brokers: readonly string[]) => ({ brokers, clientId: 'farebox-tests' });
 

@@ -171,7 +171,8 @@ type RequestRow = {
   readonly terms: string;
   readonly prompt_tokens_max: number;
   readonly output_tokens_budget: number;
-  readonly cancel_policy: CancelPolicy;
+  /** `null` in rows from before the column; a rebuild fills them. */
+  readonly cancel_policy: CancelPolicy | null;
   readonly usage_source: UsageSource | null;
   readonly reserved_ms: number;
   readonly deadline_ms: number;
@@ -207,7 +208,7 @@ function requestFromRow(row: RequestRow): RequestRecord {
     terms: termsFromWire(JSON.parse(row.terms) as PriceTermsWire),
     promptTokensMax: row.prompt_tokens_max,
     outputTokensBudget: row.output_tokens_budget,
-    cancelPolicy: row.cancel_policy,
+    cancelPolicy: row.cancel_policy ?? (row.charged_nanos === '0' ? 'refund_all' : 'charge_generated'),
     reservedAtMs: Math.round(row.reserved_ms),
     deadlineAtMs: Math.round(row.deadline_ms),
     settledAtMs: row.settled_ms === null ? null : Math.round(row.settled_ms),

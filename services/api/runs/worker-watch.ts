@@ -23,9 +23,15 @@ export type WorkerWatchOptions = {
   readonly onError: (error: unknown) => void;
 };
 
+export type ServedContext = { readonly contextTokensMax: number; readonly systemFingerprint: string };
+
+type Served = { readonly readyWorkers: number; readonly live: ReadonlyMap<string, ServedContext>; readonly test: ServedContext | null };
+
 export class WorkerWatch {
   readonly #options: WorkerWatchOptions;
   readonly #workers = new Map<string, { seen: WorkerSeen; heardAtMs: number }>();
+  /** What is served, made when it is asked for and dropped when a worker changes: requests ask, and a fleet speaks, thousands of times a second. */
+  #served: Served | null = null;
   #subscription: BusSubscription | null = null;
 
   constructor(options: WorkerWatchOptions) {
@@ -54,26 +60,19 @@ export class WorkerWatch {
     for (const [workerId, { heardAtMs }] of this.#workers) {
       if (nowMs - heardAtMs < WORKER_LOST_AFTER_MS) continue;
       this.#workers.delete(workerId);
+      this.#served = null;
       this.#options.onLost(workerId);
     }
   }
 
   get readyWorkers(): number {
-    return this.#ready().length;
+    return this.#whatIsServed().readyWorkers;
   }
 
   /** What would run the model: the smallest context of those that serve it, and what one of them says it is. `null`: nobody serves it. */
-  contextOf(model: string, environment: Environment): { readonly contextTokensMax: number; readonly systemFingerprint: string } | null {
-    const ready = this.#ready();
-    const serving = ready.flatMap(({ models, testEngine }) =>
-      environment === 'test' ? [testEngine] : models.filter((served) => served.model === model),
-    );
-    const [first] = serving;
-    if (first === undefined) return null;
-    return {
-      contextTokensMax: Math.min(...serving.map(({ contextTokens }) => contextTokens)),
-      systemFingerprint: first.systemFingerprint,
-    };
+  contextOf(model: string, environment: Environment): ServedContext | null {
+    const { live, test } = this.#whatIsServed();
+    return environment === 'test' ? test : (live.get(model) ?? null);
   }
 
   #hear(value: unknown): void {
@@ -84,10 +83,31 @@ export class WorkerWatch {
     }
     const seen = parsed.data;
     if (!this.#workers.has(seen.workerId) && this.#workers.size >= WORKERS_MAX) return;
+    if (!isSameOffer(this.#workers.get(seen.workerId)?.seen, seen)) this.#served = null;
     this.#workers.set(seen.workerId, { seen, heardAtMs: this.#options.clock.nowMs() });
   }
 
-  #ready(): WorkerSeen[] {
-    return [...this.#workers.values()].map(({ seen }) => seen).filter(({ status }) => status === 'ready');
+  #whatIsServed(): Served {
+    this.#served ??= servedBy([...this.#workers.values()].map(({ seen }) => seen).filter(({ status }) => status === 'ready'));
+    return this.#served;
   }
+}
+
+function servedBy(ready: readonly WorkerSeen[]): Served {
+  const live = new Map<string, ServedContext>();
+  for (const { models } of ready) for (const served of models) live.set(served.model, narrower(live.get(served.model), served));
+  let test: ServedContext | null = null;
+  for (const { testEngine } of ready) test = narrower(test ?? undefined, testEngine);
+  return { readyWorkers: ready.length, live, test };
+}
+
+/** A prompt must fit whichever worker gets it; the first one says what it runs on. */
+function narrower(known: ServedContext | undefined, { contextTokens, systemFingerprint }: WorkerSeen['testEngine']): ServedContext {
+  if (known === undefined) return { contextTokensMax: contextTokens, systemFingerprint };
+  return { ...known, contextTokensMax: Math.min(known.contextTokensMax, contextTokens) };
+}
+
+function isSameOffer(before: WorkerSeen | undefined, after: WorkerSeen): boolean {
+  if (before === undefined || before.status !== after.status) return false;
+  return JSON.stringify([before.models, before.testEngine]) === JSON.stringify([after.models, after.testEngine]);
 }

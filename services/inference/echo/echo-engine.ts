@@ -10,7 +10,7 @@
  */
 import { type ChatMessage, NO_USAGE, type TokenUsage } from '../../../events/contract/index.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
-import { type Engine, EngineError, type EngineResult, type EngineRun, type EngineState } from '../engine.js';
+import { CANCELLED_BEFORE_START, type Engine, EngineError, type EngineResult, type EngineRun, type EngineState } from '../engine.js';
 import { firstStop } from '../stop-scanner.js';
 
 export const BYTES_PER_TOKEN = 4;
@@ -176,8 +176,6 @@ export class EchoEngine implements Engine {
     this.#startQueued();
   }
 }
-
-const CANCELLED_BEFORE_START: EngineResult = { outcome: 'cancelled', finishReason: null, usage: NO_USAGE };
 
 /** Tokens of a text by the rule above; 0 for the empty one. */
 export function countTokens(text: string): number {

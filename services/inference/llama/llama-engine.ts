@@ -8,9 +8,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
-import { NO_USAGE } from '../../../events/contract/index.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
-import { type Engine, EngineError, type EngineResult, type EngineRun, type EngineState } from '../engine.js';
+import { CANCELLED_BEFORE_START, type Engine, EngineError, type EngineResult, type EngineRun, type EngineState } from '../engine.js';
 import type { FromChild, LlamaModelConfig, ModelFacts, Step, ToChild } from './protocol.js';
 
 /** Crashes in a row before the model was ready; a file that kills llama.cpp twice will do so again. */
@@ -99,7 +98,7 @@ export class LlamaEngine implements Engine {
   run(run: EngineRun): Promise<EngineResult> {
     const refusal = this.#refusal();
     if (refusal !== null) return Promise.reject(refusal);
-    if (run.signal.aborted) return Promise.resolve({ outcome: 'cancelled', finishReason: null, usage: NO_USAGE });
+    if (run.signal.aborted) return Promise.resolve(CANCELLED_BEFORE_START);
     const number = this.#nextRun;
     this.#nextRun += 1;
     return new Promise((resolve, reject) => {

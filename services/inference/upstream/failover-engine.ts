@@ -6,9 +6,8 @@
 import type { Logger } from 'pino';
 import type { RunErrorCode } from '../../../events/contract/index.js';
 import type { Clock } from '../../../platform/clock.js';
-import { type Engine, EngineError, type EngineRun, type EngineState } from '../engine.js';
+import { CANCELLED_BEFORE_START, type Engine, EngineError, type EngineResult, type EngineRun, type EngineState } from '../engine.js';
 import { BREAKER_DEFAULT, type BreakerSettings, CircuitBreaker } from './circuit-breaker.js';
-import { CANCELLED_BEFORE_START, type ServedResult } from './served-result.js';
 
 export type FailoverOptions = {
   /** In the order in which they are tried; at least one. */
@@ -19,7 +18,7 @@ export type FailoverOptions = {
 };
 
 export interface FailoverEngine extends Engine {
-  run(run: EngineRun): Promise<ServedResult>;
+  run(run: EngineRun): Promise<EngineResult>;
   whenLoaded(): Promise<EngineState>;
 }
 
@@ -49,7 +48,7 @@ class OrderedEngines implements FailoverEngine {
     return usable?.engine.systemFingerprint ?? 'fp_none';
   }
 
-  async run(run: EngineRun): Promise<ServedResult> {
+  async run(run: EngineRun): Promise<EngineResult> {
     const errors: EngineError[] = [];
     for (const member of this.#members) {
       if (run.signal.aborted) return CANCELLED_BEFORE_START;
@@ -117,7 +116,7 @@ class OrderedEngines implements FailoverEngine {
       run.onText(text);
     };
     try {
-      const result: ServedResult = await engine.run({ ...run, onText });
+      const result: EngineResult = await engine.run({ ...run, onText });
       if (result.outcome === 'completed' || hasSpoken) breaker.succeeded();
       else breaker.undecided(entry);
       // An engine that generated nothing served nothing.
@@ -142,7 +141,7 @@ class OrderedEngines implements FailoverEngine {
 }
 
 type Attempt =
-  | { readonly status: 'served'; readonly result: ServedResult }
+  | { readonly status: 'served'; readonly result: EngineResult }
   | { readonly status: 'failed'; readonly error: EngineError; readonly hasSpoken: boolean };
 
 function isUsable({ engine, breaker }: Member, nowMs: number): boolean {

@@ -9,18 +9,17 @@
  * The upstream is not trusted: what it sends is bounded, its budget is kept here too, and its counts are checked (`usage-count.ts`).
  */
 import type { Logger } from 'pino';
-import type { FinishReason } from '../../../events/contract/index.js';
+import { type FinishReason, promptTokensBound } from '../../../events/contract/index.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
-import { type Engine, EngineError, type EngineRun, type EngineState } from '../engine.js';
+import { CANCELLED_BEFORE_START, type Engine, EngineError, type EngineResult, type EngineRun, type EngineState } from '../engine.js';
 import { Answer } from './answer.js';
 import type { ChatEvent } from './chat-event.js';
 import { type ChatStreamEnd, ConnectionBroken, streamChat } from './chat-stream.js';
 import { Places } from './places.js';
-import { CANCELLED_BEFORE_START, type ServedResult } from './served-result.js';
 import { type Complaint, complaintForLog, errorOfComplaint } from './upstream-errors.js';
 import { requestBody } from './upstream-request.js';
 import type { UpstreamTarget } from './upstream-settings.js';
-import { type CountTokens, countTokensByBytes, countUsage, promptTokensBound, type UsageFault } from './usage-count.js';
+import { type CountTokens, countTokensByBytes, countUsage, type UsageFault } from './usage-count.js';
 
 /** Of what an upstream says of itself in a fingerprint. */
 const FINGERPRINT_CHARACTERS_MAX = 120;
@@ -35,9 +34,9 @@ export type UpstreamEngineOptions = {
   readonly logger: Logger;
 };
 
-/** The engine's results say who counted and what served; see `ServedResult`. */
+/** The engine's results say who counted and what served; see `EngineResult`. */
 export interface UpstreamEngine extends Engine {
-  run(run: EngineRun): Promise<ServedResult>;
+  run(run: EngineRun): Promise<EngineResult>;
 }
 
 /** Connects to nothing before the first run. */
@@ -79,7 +78,7 @@ class HttpUpstreamEngine implements UpstreamEngine {
     this.systemFingerprint = fingerprint(`${name}_${model}`);
   }
 
-  run(run: EngineRun): Promise<ServedResult> {
+  run(run: EngineRun): Promise<EngineResult> {
     if (this.#closed) return Promise.reject(new EngineError('engine_failed', 'the engine is closed', true));
     if (run.signal.aborted) return Promise.resolve(CANCELLED_BEFORE_START);
     if (this.#places.areFull) {
@@ -109,7 +108,7 @@ class HttpUpstreamEngine implements UpstreamEngine {
     await Promise.allSettled(this.#runs);
   }
 
-  async #serveInTurn(run: EngineRun): Promise<ServedResult> {
+  async #serveInTurn(run: EngineRun): Promise<EngineResult> {
     const abort = new AbortController();
     const end = (cause: AbortCause) => abort.abort(cause);
     const onCancelled = () => end('cancelled');
@@ -128,7 +127,7 @@ class HttpUpstreamEngine implements UpstreamEngine {
     }
   }
 
-  async #serve(run: EngineRun, abort: AbortController): Promise<ServedResult> {
+  async #serve(run: EngineRun, abort: AbortController): Promise<EngineResult> {
     const first = newExchange(run);
     try {
       return await this.#exchange(first, run.outputTokensBudget, abort);
@@ -149,7 +148,7 @@ class HttpUpstreamEngine implements UpstreamEngine {
     return fitting >= 1 && fitting < run.outputTokensBudget ? fitting : null;
   }
 
-  async #exchange(exchange: Exchange, outputTokensMax: number, abort: AbortController): Promise<ServedResult> {
+  async #exchange(exchange: Exchange, outputTokensMax: number, abort: AbortController): Promise<EngineResult> {
     if (abort.signal.aborted) return this.#abortedBeforeStart(abort.signal.reason as AbortCause);
     const { target, scheduler } = this.#options;
     const connection = new AbortController();
@@ -198,7 +197,7 @@ class HttpUpstreamEngine implements UpstreamEngine {
     }
   }
 
-  #ended(exchange: Exchange, end: ChatStreamEnd): ServedResult {
+  #ended(exchange: Exchange, end: ChatStreamEnd): EngineResult {
     const { answer, run } = exchange;
     const { name } = this.#options.target;
     if (end.kind === 'refused') {
@@ -220,7 +219,7 @@ class HttpUpstreamEngine implements UpstreamEngine {
     return this.#result(exchange, 'completed', answer.finish);
   }
 
-  #cutShort(exchange: Exchange, cutBy: 'stop_sequence' | 'budget_used_up'): ServedResult {
+  #cutShort(exchange: Exchange, cutBy: 'stop_sequence' | 'budget_used_up'): EngineResult {
     if (cutBy === 'stop_sequence') return this.#result(exchange, 'completed', 'stop');
     this.#options.logger.warn(
       { upstream: this.#options.target.name, runId: exchange.run.runId, outputTokensBudget: exchange.run.outputTokensBudget },
@@ -230,14 +229,14 @@ class HttpUpstreamEngine implements UpstreamEngine {
     return this.#result(exchange, 'completed', 'length');
   }
 
-  #aborted(exchange: Exchange, cause: AbortCause): ServedResult {
+  #aborted(exchange: Exchange, cause: AbortCause): EngineResult {
     // Before its first event, an upstream may have done nothing yet; what cannot be known is not charged.
     if (cause === 'cancelled') return exchange.answer.hasBegun ? this.#result(exchange, 'cancelled', null) : CANCELLED_BEFORE_START;
     if (cause === 'closed') throw closedUnderWay();
     throw new EngineError('engine_failed', `the upstream ${this.#options.target.name} has been silent for too long`, true);
   }
 
-  #abortedBeforeStart(cause: AbortCause): ServedResult {
+  #abortedBeforeStart(cause: AbortCause): EngineResult {
     if (cause === 'cancelled') return CANCELLED_BEFORE_START;
     throw closedUnderWay();
   }
@@ -253,7 +252,7 @@ class HttpUpstreamEngine implements UpstreamEngine {
     return new EngineError('engine_failed', `the connection to the upstream ${name} broke (${code})`, true);
   }
 
-  #result({ run, answer }: Exchange, outcome: 'completed' | 'cancelled', finishReason: FinishReason | null): ServedResult {
+  #result({ run, answer }: Exchange, outcome: 'completed' | 'cancelled', finishReason: FinishReason | null): EngineResult {
     const { contextTokens, target } = this.#options;
     const { messages, outputTokensBudget } = run;
     const generated = { messages, text: answer.text, pieces: answer.pieces, outputTokensBudget, contextTokens };

@@ -2,13 +2,9 @@
  * The token counts a run is charged by. The upstream's own, where they can be true; ours, marked as such, where it gives none or gives one
  * that cannot be. Nothing ever goes beyond what the run's hold was made for.
  */
-import type { ChatMessage, TokenUsage } from '../../../events/contract/index.js';
+import { type ChatMessage, COUNTED_LOCALLY, promptTokensBound, type TokenUsage } from '../../../events/contract/index.js';
 import { countTokens as countByBytes, TOKENS_PER_MESSAGE } from '../echo/echo-engine.js';
-import type { UsageSource } from './served-result.js';
-
-/** What a template adds to a message and to a prompt at most; the same allowance as the hold's, so that no count exceeds what is held. */
-const TEMPLATE_TOKENS_PER_MESSAGE = 16;
-const TEMPLATE_TOKENS_PER_PROMPT = 64;
+import type { EngineResult } from '../engine.js';
 
 /** Counts the tokens of a text. The default is the echo engine's documented rule: four bytes of UTF-8 are a token. */
 export type CountTokens = (text: string) => number;
@@ -23,7 +19,7 @@ export type UsageFault =
 
 export type CountedUsage = {
   readonly usage: TokenUsage;
-  readonly source: UsageSource;
+  readonly source: NonNullable<EngineResult['usageSource']>;
   /** What was wrong with the upstream's counts, for the log. */
   readonly faults: readonly UsageFault[];
 };
@@ -51,7 +47,7 @@ export function countUsage(reported: unknown, generated: GeneratedText, countTok
     cachedTokens: prompt.isLocal ? 0 : cachedTokens(given, prompt.tokens, faults),
     completionTokens: completion.tokens,
   };
-  return { usage, source: prompt.isLocal || completion.isLocal ? 'counted_locally' : 'engine', faults };
+  return { usage, source: prompt.isLocal || completion.isLocal ? COUNTED_LOCALLY : 'engine', faults };
 }
 
 /** Whether a count that comes along with the text shows that the budget has been passed. */
@@ -77,15 +73,6 @@ function promptTokens(
   let counted = 0;
   for (const { content } of generated.messages) counted += TOKENS_PER_MESSAGE + Math.max(1, countTokens(content));
   return { tokens: Math.min(counted, bound), isLocal: true };
-}
-
-/** Upper bound of a prompt's tokens: no token stands for less than one byte of UTF-8. */
-export function promptTokensBound(messages: readonly ChatMessage[]): number {
-  let bound = TEMPLATE_TOKENS_PER_PROMPT;
-  for (const { content, name } of messages) {
-    bound += TEMPLATE_TOKENS_PER_MESSAGE + Buffer.byteLength(content) + (name === undefined ? 0 : Buffer.byteLength(name));
-  }
-  return bound;
 }
 
 function completionTokens(

@@ -37,7 +37,6 @@ create table read_model.requests (
   prompt_tokens integer,
   cached_tokens integer,
   completion_tokens integer,
-  usage_source text,                 -- counted_locally; null where the engine counted
   held_nanos bigint not null,
   charged_nanos bigint,
   refunded_nanos bigint,
@@ -45,15 +44,13 @@ create table read_model.requests (
   terms text not null,               -- JSON, as frozen into CreditReserved
   prompt_tokens_max integer not null,
   output_tokens_budget integer not null,
-  cancel_policy text not null,       -- charge_generated, refund_all
   reserved_at timestamptz not null,
   deadline_at timestamptz not null,
   settled_at timestamptz,
   reserved_event_id uuid not null,
   usage_event_id uuid,
   refund_event_id uuid,
-  settled_event_id uuid,
-  constraint requests_books_close check (charged_nanos + refunded_nanos = held_nanos)  -- while one of them is null, so is this
+  settled_event_id uuid
 );
 create index requests_by_project on read_model.requests (project_id, reserved_at desc);
 create index requests_open on read_model.requests (deadline_at) where status = 'reserved';
@@ -118,7 +115,7 @@ create table read_model.trial_balance (
 -- How far a projection has come in the global order; written in the transaction that writes its rows.
 create table read_model.checkpoints (
   projection text primary key,
-  position text collate "C" not null, -- compared as the event store compares it
+  position text not null,
   events bigint not null,
   updated_at timestamptz not null
 );

@@ -7,6 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { test } from '@jest/globals';
 import { pino } from 'pino';
 import {
   type DevBroker,
@@ -62,4 +63,16 @@ export async function startTestBroker(version: string): Promise<TestBroker> {
     await remove();
     throw error;
   }
+}
+
+/** Describes `suite` where a broker can be had; elsewhere says aloud, in the output and as a skipped test, that it is not run. */
+export async function describeWithBroker(what: string, suite: () => void): Promise<void> {
+  const reason = await whyNoBroker();
+  if (reason === null) {
+    suite();
+    return;
+  }
+  process.stderr.write(`\nSKIPPED: ${what}: ${reason}. Install them, or name a cluster in KAFKA_BROKERS.\n\n`);
+  // biome-ignore lint/suspicious/noSkippedTests: said aloud above, and only where no broker can be had.
+  test.skip(`${what} is not tested here: ${reason}`, () => {});
 }

@@ -1,9 +1,9 @@
 /** Turns a valid chat request into what the ledger is asked to hold and what the workers are asked to do. */
 import {
   accountIdOf,
-  type ChatMessage,
   type Environment,
   type PriceTerms,
+  promptTokensBound,
   type RunRequested,
   runIdOfRequest,
 } from '../../../../events/contract/index.js';
@@ -18,24 +18,6 @@ import { refuse } from '../../refusals.js';
 import { type ConsumerHeaders, consumerHeaders } from '../../request-headers.js';
 import type { Caller, RouteContext } from '../../route.js';
 import type { ChatRequest } from './request-schema.js';
-
-/** A chat template wraps each message into markers; the longest in the catalogues take about ten tokens. */
-export const TEMPLATE_TOKENS_PER_MESSAGE = 16;
-/** Once per prompt: the start marker, the opening of the answer, and a system prompt that some templates add by themselves. */
-export const TEMPLATE_TOKENS_PER_PROMPT = 64;
-
-/**
- * Upper bound of a prompt's tokens, without the tokenizer: no token stands for less than one byte of UTF-8, so the bytes of all texts bound
- * the text's tokens, and the template adds the two constants above.
- */
-export function promptTokensBound(messages: readonly ChatMessage[], contextTokensMax: number): number {
-  let bound = TEMPLATE_TOKENS_PER_PROMPT;
-  for (const message of messages) {
-    bound += TEMPLATE_TOKENS_PER_MESSAGE + Buffer.byteLength(message.content);
-    if (message.name !== undefined) bound += Buffer.byteLength(message.name);
-  }
-  return Math.min(bound, contextTokensMax - 1);
-}
 
 /** The most this request may generate. Throws `invalid_value` when the client asks for more than the model gives. */
 export function outputTokensBound(request: ChatRequest, model: PresetModel, contextTokensMax: number): number {
@@ -91,7 +73,7 @@ export async function planRun(
   const engine = deps.engineContext(model.id, caller.environment);
   if (engine === null) throw refuse('provider_unavailable', { message: `Nothing serves ${model.id} at the moment.` });
   const contextTokensMax = Math.min(model.context_window, engine.contextTokensMax);
-  const promptTokensMax = promptTokensBound(request.messages, contextTokensMax);
+  const promptTokensMax = Math.min(promptTokensBound(request.messages), contextTokensMax - 1);
   const outputTokensMax = outputTokensBound(request, model, contextTokensMax);
   const consumer = consumerHeaders(context.request);
   const payer = consumer === null ? projectPayer(deps, caller) : await consumerPayer(deps, caller, consumer);

@@ -4,8 +4,7 @@ import pino, { type Logger } from 'pino';
 import type { ChatMessage, Sampling } from '../../../../events/contract/index.js';
 import { eventLoopScheduler } from '../../../../platform/scheduler.js';
 import { UpstreamSchema } from '../../../../presets/served-by.js';
-import type { Engine, EngineRun } from '../../engine.js';
-import type { ServedResult } from '../served-result.js';
+import type { Engine, EngineResult, EngineRun } from '../../engine.js';
 import { type UpstreamEngine, type UpstreamEngineOptions, upstreamEngine } from '../upstream-engine.js';
 import { type UpstreamTarget, upstreamTarget } from '../upstream-settings.js';
 
@@ -69,7 +68,7 @@ export function runOf(overrides: Partial<EngineRun> = {}): EngineRun {
   };
 }
 
-export type Spoken = { readonly result: ServedResult; readonly pieces: readonly string[]; readonly text: string };
+export type Spoken = { readonly result: EngineResult; readonly pieces: readonly string[]; readonly text: string };
 
 export async function speak(engine: Engine, overrides: Partial<EngineRun> = {}): Promise<Spoken> {
   const pieces: string[] = [];
