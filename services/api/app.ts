@@ -45,6 +45,8 @@ export type ApiDeps = {
   readonly instanceId: string;
   readonly readiness: () => Promise<Readiness>;
   readonly engineContext: EngineContext;
+  /** A worker has taken a run of this instance. */
+  readonly onWorkerMet?: (workerId: string) => void;
   /** The event loop by default. */
   readonly scheduler?: Scheduler;
 };
@@ -73,6 +75,7 @@ export function createApi(deps: ApiDeps): Api {
     scheduler,
     instanceId: deps.instanceId,
     onError: (error) => onTrouble('replies could not be handled', error),
+    ...(deps.onWorkerMet === undefined ? {} : { onWorkerMet: deps.onWorkerMet }),
   });
   const idempotency = new Idempotency({ ...deps, store: deps.idempotencyStore, onTrouble });
   replies.onTick((nowMs) => idempotency.onTick(nowMs));

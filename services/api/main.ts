@@ -120,6 +120,7 @@ await runService('api', async ({ environment, logger, metrics, shutdown }) => {
       return { ready: reasons.length === 0, reasons };
     },
     // Without the bus nothing could be run, so nothing is held.
+    onWorkerMet: (workerId) => workers.met(workerId),
     engineContext: (model, environmentOfKey) => (busWatch.isUp ? workers.contextOf(model, environmentOfKey) : null),
   });
   api.replies.onTick((nowMs) => workers.onTick(nowMs));

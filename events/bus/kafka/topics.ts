@@ -83,6 +83,8 @@ const BROKER_DEFAULT = -1;
 const COPIES_FOR_TWO_IN_SYNC = 3;
 const CREATE_TIMEOUT_MS = 15_000;
 const LEADER_RECHECK_MS = 50;
+/** Each may take as long as the client's request timeout. */
+const ENSURE_TRIES_MAX = 5;
 
 /** Makes what is missing and leaves the rest as it is; may be repeated, and run by several at once. Rejects when the cluster refuses. */
 export async function createTopics(options: CreateTopicsOptions): Promise<readonly TopicOutcome[]> {
@@ -105,9 +107,17 @@ export async function createTopics(options: CreateTopicsOptions): Promise<readon
   });
 }
 
-/** Makes one topic unless it is there. */
+/** Makes one topic unless it is there. A broker that answers late, as right after its start, is asked again. */
 export async function ensureTopic(options: Omit<CreateTopicsOptions, 'plans'> & { readonly plan: TopicPlan }): Promise<void> {
-  await createTopics({ ...options, plans: [options.plan] });
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await createTopics({ ...options, plans: [options.plan] });
+      return;
+    } catch (error) {
+      if ((error as { retriable?: boolean }).retriable !== true || tries === ENSURE_TRIES_MAX) throw error;
+      options.logger.warn({ err: error, topic: options.plan.topic }, 'the broker answers late; asking again');
+    }
+  }
 }
 
 /** Removes a topic, such as that of an API instance that does not come back. Does nothing when there is none. */

@@ -4,7 +4,14 @@
  */
 
 import type { BusSubscription, Message, MessageBus } from '../../../events/bus/message-bus.js';
-import { type RunAttemptFailed, type RunOutput, type RunSettled, type RunStarted, repliesTopic } from '../../../events/contract/index.js';
+import {
+  type RunAttemptFailed,
+  type RunOutput,
+  type RunSettled,
+  type RunStarted,
+  repliesTopic,
+  workerOfExecution,
+} from '../../../events/contract/index.js';
 import type { Clock } from '../../../platform/clock.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
 import type { RunInFlight } from './run-in-flight.js';
@@ -22,6 +29,8 @@ export type RepliesOptions = {
   readonly scheduler: Scheduler;
   readonly instanceId: string;
   readonly onError: (error: unknown) => void;
+  /** A worker has taken a run that is waited for here. */
+  readonly onWorkerMet?: (workerId: string) => void;
 };
 
 export class Replies {
@@ -94,7 +103,11 @@ export class Replies {
     if (type === 'RunOutput') run.onOutput(value as RunOutput);
     else if (type === 'RunSettled') run.onSettled(value as RunSettled, this.#options.clock.nowMs());
     else if (type === 'RunAttemptFailed') run.onAttemptFailed(value as RunAttemptFailed);
-    else if (type === 'RunStarted') run.onStarted(value as RunStarted);
+    else if (type === 'RunStarted') {
+      const started = value as RunStarted;
+      run.onStarted(started);
+      this.#options.onWorkerMet?.(workerOfExecution(started.execution));
+    }
   }
 
   /** Runs that the worker had are tried elsewhere or given up. */

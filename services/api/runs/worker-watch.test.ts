@@ -87,6 +87,18 @@ test('a worker that falls silent is lost once, and is welcome when it is heard a
   expect(watch.readyWorkers).toBe(2);
 });
 
+test('a worker that was only met in a run is missed too, unless it is heard in time', async () => {
+  watch.met('w1');
+  watch.met('w2');
+  expect([watch.readyWorkers, watch.contextOf('m', 'live')]).toEqual([0, null]);
+  nowMs += WORKER_LOST_AFTER_MS - 1;
+  await hear(worker('w2'));
+  watch.met('w1');
+  nowMs += 1;
+  watch.onTick(nowMs);
+  expect([lost, watch.readyWorkers]).toEqual([['w1'], 1]);
+});
+
 test('a sign that cannot be read is reported and changes nothing', async () => {
   await hear(worker('w1'), { ...worker('w2'), runs: -1 });
   expect([watch.readyWorkers, errors.length]).toEqual([1, 1]);

@@ -29,7 +29,8 @@ type Served = { readonly readyWorkers: number; readonly live: ReadonlyMap<string
 
 export class WorkerWatch {
   readonly #options: WorkerWatchOptions;
-  readonly #workers = new Map<string, { seen: WorkerSeen; heardAtMs: number }>();
+  /** `seen` is null while a worker has only been met in a run, and has not said what it serves. */
+  readonly #workers = new Map<string, { seen: WorkerSeen | null; heardAtMs: number }>();
   /** What is served, made when it is asked for and dropped when a worker changes: requests ask, and a fleet speaks, thousands of times a second. */
   #served: Served | null = null;
   #subscription: BusSubscription | null = null;
@@ -75,6 +76,12 @@ export class WorkerWatch {
     return environment === 'test' ? test : (live.get(model) ?? null);
   }
 
+  /** A run was taken by this worker. It may have died before this instance heard of it, and is missed from now on like any other. */
+  met(workerId: string): void {
+    if (this.#workers.has(workerId) || this.#workers.size >= WORKERS_MAX) return;
+    this.#workers.set(workerId, { seen: null, heardAtMs: this.#options.clock.nowMs() });
+  }
+
   #hear(value: unknown): void {
     const parsed = WorkerSeenSchema.safeParse(value);
     if (!parsed.success) {
@@ -88,7 +95,7 @@ export class WorkerWatch {
   }
 
   #whatIsServed(): Served {
-    this.#served ??= servedBy([...this.#workers.values()].map(({ seen }) => seen).filter(({ status }) => status === 'ready'));
+    this.#served ??= servedBy([...this.#workers.values()].flatMap(({ seen }) => (seen?.status === 'ready' ? [seen] : [])));
     return this.#served;
   }
 }
@@ -107,7 +114,7 @@ function narrower(known: ServedContext | undefined, { contextTokens, systemFinge
   return { ...known, contextTokensMax: Math.min(known.contextTokensMax, contextTokens) };
 }
 
-function isSameOffer(before: WorkerSeen | undefined, after: WorkerSeen): boolean {
-  if (before === undefined || before.status !== after.status) return false;
+function isSameOffer(before: WorkerSeen | null | undefined, after: WorkerSeen): boolean {
+  if (before === undefined || before === null || before.status !== after.status) return false;
   return JSON.stringify([before.models, before.testEngine]) === JSON.stringify([after.models, after.testEngine]);
 }
