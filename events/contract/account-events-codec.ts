@@ -3,7 +3,7 @@
  * a second; the zod schemas beside it state the wire shape, and a test holds the two together.
  */
 import { z } from 'zod';
-import type { AccountEvent, AccountEventType, Posting } from './account-events.js';
+import { type AccountEvent, type AccountEventType, FINISH_REASONS, type Posting } from './account-events.js';
 import type { JsonObject, NewEvent } from './envelope.js';
 import { eventIdOf } from './ids.js';
 import { COUNTED_LOCALLY, type PriceTermsWire, PriceTermsWireSchema, TokenUsageSchema, termsFromWire, termsToWire } from './pricing.js';
@@ -24,6 +24,7 @@ export type Upcaster = (data: JsonObject) => JsonObject;
 /** Upcasters of account events. Empty while every shape is at version 1. */
 export const ACCOUNT_EVENT_UPCASTERS: ReadonlyMap<string, Upcaster> = new Map();
 
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const nanos = z.string().regex(/^-?\d{1,30}$/);
 const id = z.string().min(1).max(80);
 const ledgerAccount = z.string().regex(/^(available|held|revenue|promotions|adjustments|expired|payments:[a-z0-9_-]{1,40})$/);
@@ -57,6 +58,7 @@ export const ACCOUNT_EVENT_WIRE_SCHEMAS = {
     outputTokensBudget: z.number().int().nonnegative(),
     cancelPolicy: z.enum(['charge_generated', 'refund_all']),
     deadlineMs: z.number().int().nonnegative(),
+    requestHash: hash.optional(),
     postings,
   }),
   UsageRecorded: z.strictObject({
@@ -72,11 +74,13 @@ export const ACCOUNT_EVENT_WIRE_SCHEMAS = {
     accountId: id,
     runId: id,
     outcome: z.enum(['completed', 'cancelled', 'failed', 'expired']),
-    finishReason: z.enum(['stop', 'length']).nullable(),
+    finishReason: z.enum(FINISH_REASONS).nullable(),
     errorCode: z.string().max(80).nullable(),
     chargedNanos: nanos,
     refundedNanos: nanos,
     attempt: z.number().int().nonnegative(),
+    responseHash: hash.optional(),
+    systemFingerprint: z.string().max(200).optional(),
   }),
 } as const satisfies Record<AccountEventType, z.ZodType>;
 
@@ -113,7 +117,9 @@ export function encodeAccountEvent(event: AccountEvent): JsonObject {
     }
     case 'UsageRecorded': {
       const { type: _type, ...data } = event;
-      return { ...data, chargedNanos: event.chargedNanos.toString(), postings: encodePostings(event.postings) };
+      const { audio, ...tokens } = event.usage;
+      const usage = audio === undefined ? tokens : { ...tokens, audio };
+      return { ...data, usage, chargedNanos: event.chargedNanos.toString(), postings: encodePostings(event.postings) };
     }
     case 'CreditRefunded': {
       const { type: _type, ...data } = event;

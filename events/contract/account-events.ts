@@ -69,6 +69,8 @@ export type CreditReserved = {
   readonly cancelPolicy: CancelPolicy;
   /** Unix milliseconds; after this plus the grace the hold is released. */
   readonly deadlineMs: number;
+  /** SHA-256 of the request's body as it came, in hex; absent in older books. */
+  readonly requestHash?: string;
   readonly postings: readonly Posting[];
 };
 
@@ -93,7 +95,9 @@ export type CreditRefunded = {
 
 /** How a run ended. Only `completed` and (by policy) `cancelled` runs are charged. */
 export type RunOutcome = 'completed' | 'cancelled' | 'failed' | 'expired';
-export type FinishReason = 'stop' | 'length';
+export const FINISH_REASONS = ['stop', 'length', 'tool_calls'] as const;
+/** Why generation ended by itself. Of a run with several answers: `length` when any was cut short. */
+export type FinishReason = (typeof FINISH_REASONS)[number];
 
 export type ReservationSettled = {
   readonly type: 'ReservationSettled';
@@ -107,6 +111,10 @@ export type ReservationSettled = {
   readonly refundedNanos: Nanos;
   /** Which attempt's result was accepted, counting from 1; 0 when none arrived. */
   readonly attempt: number;
+  /** Of the answer that was generated, see `answer-hash.ts`; absent where there was none, and in older books. */
+  readonly responseHash?: string;
+  /** What ran; absent where nothing did, and in older books. */
+  readonly systemFingerprint?: string;
 };
 
 export type AccountEvent = AccountOpened | CreditGranted | CreditReserved | UsageRecorded | CreditRefunded | ReservationSettled;

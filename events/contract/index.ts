@@ -1,6 +1,7 @@
 /** The shared language of Farebox. Everything here is pure and imports zod and uuid only. */
 export * from './account-events.js';
 export * from './account-events-codec.js';
+export * from './answer-hash.js';
 export * from './envelope.js';
 export * from './ids.js';
 export * from './money.js';

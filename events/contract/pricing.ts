@@ -28,16 +28,34 @@ export type PerStartedThousandTerms = {
   readonly pricePerStartedThousandNanos: Nanos;
 };
 
+/** A price for every started unit of `bytesPerUnit` bytes of an audio file as it was sent. */
+export type PerAudioBytesTerms = {
+  readonly kind: 'per_started_audio_bytes';
+  readonly bytesPerUnit: number;
+  readonly pricePerStartedUnitNanos: Nanos;
+};
+
+/** A rate per minute of audio, by the millisecond as measured from the decoded file. */
+export type PerAudioMinuteTerms = {
+  readonly kind: 'per_audio_minute';
+  readonly pricePerMinuteNanos: Nanos;
+  readonly rounding: Rounding;
+};
+
 /** Costs nothing, for a stated reason (such as the repetition of a run whose answer was lost after it had been charged). */
 export type FreeTerms = { readonly kind: 'free'; readonly reason: string };
 
-export type PriceTerms = PerRunTerms | PerTokenTerms | PerStartedThousandTerms | FreeTerms;
+export type PriceTerms = PerRunTerms | PerTokenTerms | PerStartedThousandTerms | PerAudioBytesTerms | PerAudioMinuteTerms | FreeTerms;
 
-/** Token counts as the engine measured them. `cachedTokens` is part of `promptTokens`. */
+/** An audio file as it was measured: bytes as sent, milliseconds as decoded. Never what a client said of it. */
+export type AudioUsage = { readonly bytes: number; readonly milliseconds: number };
+
+/** Token counts as the engine measured them. `cachedTokens` is part of `promptTokens`. A transcription has audio and no tokens. */
 export type TokenUsage = {
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly completionTokens: number;
+  readonly audio?: AudioUsage | undefined;
 };
 
 /**
@@ -56,6 +74,7 @@ export const TokenUsageSchema = z.strictObject({
   promptTokens: tokenCount,
   cachedTokens: tokenCount,
   completionTokens: tokenCount,
+  audio: z.strictObject({ bytes: tokenCount, milliseconds: tokenCount }).optional(),
 });
 
 /** Wire shape of terms: nanos are decimal strings. */
@@ -76,6 +95,12 @@ export const PriceTermsWireSchema = z.discriminatedUnion('kind', [
     rounding: z.enum(ROUNDINGS),
   }),
   z.strictObject({ kind: z.literal('per_started_thousand'), pricePerStartedThousandNanos: nanosText }),
+  z.strictObject({
+    kind: z.literal('per_started_audio_bytes'),
+    bytesPerUnit: z.number().int().positive(),
+    pricePerStartedUnitNanos: nanosText,
+  }),
+  z.strictObject({ kind: z.literal('per_audio_minute'), pricePerMinuteNanos: nanosText, rounding: z.enum(ROUNDINGS) }),
   z.strictObject({ kind: z.literal('free'), reason: z.string() }),
 ]);
 export type PriceTermsWire = z.infer<typeof PriceTermsWireSchema>;
@@ -97,6 +122,10 @@ export function termsToWire(terms: PriceTerms): PriceTermsWire {
       };
     case 'per_started_thousand':
       return { ...terms, pricePerStartedThousandNanos: terms.pricePerStartedThousandNanos.toString() };
+    case 'per_started_audio_bytes':
+      return { ...terms, pricePerStartedUnitNanos: terms.pricePerStartedUnitNanos.toString() };
+    case 'per_audio_minute':
+      return { ...terms, pricePerMinuteNanos: terms.pricePerMinuteNanos.toString() };
     case 'free':
       return terms;
   }
@@ -119,6 +148,10 @@ export function termsFromWire(terms: PriceTermsWire): PriceTerms {
       };
     case 'per_started_thousand':
       return { ...terms, pricePerStartedThousandNanos: BigInt(terms.pricePerStartedThousandNanos) };
+    case 'per_started_audio_bytes':
+      return { ...terms, pricePerStartedUnitNanos: BigInt(terms.pricePerStartedUnitNanos) };
+    case 'per_audio_minute':
+      return { ...terms, pricePerMinuteNanos: BigInt(terms.pricePerMinuteNanos) };
     case 'free':
       return terms;
   }

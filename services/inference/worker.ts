@@ -246,7 +246,7 @@ class WorkerLoop {
     try {
       const result = await engine.run({
         runId: request.runId,
-        messages: request.input.messages,
+        messages: request.input.kind === 'chat' ? request.input.messages : [],
         sampling: request.sampling,
         stop: request.stop,
         outputTokensBudget: request.outputTokensBudget,

@@ -1,6 +1,7 @@
 /** The one port through which the API reaches the ledger: in-process when embedded, HTTP to the ledger service when distributed. */
 import type {
   AccountHolder,
+  AudioUsage,
   CancelPolicy,
   Environment,
   GrantKind,
@@ -33,6 +34,12 @@ export type ReserveCredit = {
   readonly outputTokensMax: number;
   /** `true`: the client asked for exactly `outputTokensMax`; refuse rather than shorten. `false`: cap it to what the balance affords. */
   readonly outputTokensExplicit: boolean;
+  /** The fewest that are of use: one for each answer, 0 where nothing is generated. 1 where absent. */
+  readonly outputTokensMin?: number;
+  /** The audio to be transcribed, as measured; priced by audio terms. */
+  readonly audio?: AudioUsage;
+  /** SHA-256 of the request's body as it came, in hex. */
+  readonly requestHash?: string;
   readonly cancelPolicy: CancelPolicy;
   readonly deadlineMs: number;
 };

@@ -23,6 +23,13 @@ export function naiveCharge(terms: PriceTerms, usage: TokenUsage): bigint {
       completion * terms.outputPerMillionNanos;
     return rounded(exact, 1_000_000n, terms.rounding);
   }
+  if (terms.kind === 'per_started_audio_bytes') {
+    const unit = BigInt(terms.bytesPerUnit);
+    return ((BigInt(usage.audio?.bytes ?? 0) + unit - 1n) / unit) * terms.pricePerStartedUnitNanos;
+  }
+  if (terms.kind === 'per_audio_minute') {
+    return rounded(BigInt(usage.audio?.milliseconds ?? 0) * terms.pricePerMinuteNanos, 60_000n, terms.rounding);
+  }
   const over = prompt + completion - BigInt(terms.includedTokens);
   if (over <= 0n) return terms.pricePerRunNanos;
   if (terms.overageUnit === 'started_thousand') return terms.pricePerRunNanos + ((over + 999n) / 1_000n) * terms.overagePerThousandNanos;

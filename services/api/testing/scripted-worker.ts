@@ -3,6 +3,7 @@
 import type { MessageBus } from '../../../events/bus/message-bus.js';
 import {
   DEFAULT_POOL,
+  type FinishReason,
   type JsonObject,
   NO_USAGE,
   RUN_RESULTS_TOPIC,
@@ -42,7 +43,7 @@ export class ScriptedRun {
     await this.#send(this.request.replyTopic, runId, 'RunOutput', { runId, attempt, execution: this.execution, index, text });
   }
 
-  finish(finishReason: 'stop' | 'length' = 'stop', usage: TokenUsage = SCRIPTED_USAGE): Promise<void> {
+  finish(finishReason: FinishReason = 'stop', usage: TokenUsage = SCRIPTED_USAGE): Promise<void> {
     return this.#finished({ outcome: 'completed', finishReason, usage });
   }
 
@@ -55,7 +56,7 @@ export class ScriptedRun {
     await this.#send(replyTopic, runId, 'RunAttemptFailed', { runId, attempt, execution: this.execution, errorCode, message, retryable });
   }
 
-  #finished(result: { outcome: 'completed' | 'cancelled'; finishReason: 'stop' | 'length' | null; usage: TokenUsage }): Promise<void> {
+  #finished(result: { outcome: 'completed' | 'cancelled'; finishReason: FinishReason | null; usage: TokenUsage }): Promise<void> {
     const { runId, accountId, attempt, replyTopic } = this.request;
     const value = {
       runId,
@@ -68,7 +69,7 @@ export class ScriptedRun {
       outputs: this.#outputs,
       replyTopic,
     };
-    return this.#send(RUN_RESULTS_TOPIC, accountId, 'RunFinished', value);
+    return this.#send(RUN_RESULTS_TOPIC, accountId, 'RunFinished', value as JsonObject);
   }
 
   #send(topic: string, key: string, type: string, value: JsonObject): Promise<void> {
@@ -80,7 +81,8 @@ export type Script = (run: ScriptedRun) => Promise<void>;
 
 /** Answers in two pieces with what the last message said. */
 export const echoScript: Script = async (run) => {
-  const text = run.request.input.messages.at(-1)?.content ?? '';
+  const { input } = run.request;
+  const text = input.kind === 'chat' ? (input.messages.at(-1)?.content ?? '') : '';
   const half = Math.ceil(text.length / 2);
   await run.output(text.slice(0, half));
   if (half < text.length) await run.output(text.slice(half));

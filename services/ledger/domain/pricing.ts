@@ -3,6 +3,7 @@ import { divideRounding, type Nanos, type PriceTerms, type TokenUsage } from '..
 
 const TOKENS_PER_MILLION = 1_000_000n;
 const TOKENS_PER_THOUSAND = 1_000n;
+const MILLISECONDS_PER_MINUTE = 60_000n;
 
 /** The price of a usage. Total tokens are prompt plus completion; cached tokens are part of the prompt. */
 export function chargeFor(terms: PriceTerms, usage: TokenUsage): Nanos {
@@ -27,6 +28,10 @@ export function chargeFor(terms: PriceTerms, usage: TokenUsage): Nanos {
     }
     case 'per_started_thousand':
       return divideRounding(totalTokens, TOKENS_PER_THOUSAND, 'up') * terms.pricePerStartedThousandNanos;
+    case 'per_started_audio_bytes':
+      return divideRounding(BigInt(usage.audio?.bytes ?? 0), BigInt(terms.bytesPerUnit), 'up') * terms.pricePerStartedUnitNanos;
+    case 'per_audio_minute':
+      return divideRounding(BigInt(usage.audio?.milliseconds ?? 0) * terms.pricePerMinuteNanos, MILLISECONDS_PER_MINUTE, terms.rounding);
     case 'free':
       return 0n;
   }

@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { type BusSubscription, type Message, type MessageBus, UnknownTopicError } from '../../../events/bus/message-bus.js';
 import {
+  type JsonObject,
   RUN_RESULTS_TOPIC,
   type RunFinished,
   RunFinishedSchema,
@@ -37,7 +38,7 @@ async function settleBatch(messages: readonly Message[], { bus, ledger, logger }
       const outcome = await ledger.submit(settlementOf(parsed.data));
       const settled = runSettledOf(parsed.data, outcome);
       if (settled === null) return;
-      const reply: Message = { key: settled.runId, type: 'RunSettled', headers: {}, value: settled };
+      const reply: Message = { key: settled.runId, type: 'RunSettled', headers: {}, value: settled as JsonObject };
       const others = replies.get(parsed.data.replyTopic);
       if (others === undefined) replies.set(parsed.data.replyTopic, [reply]);
       else others.push(reply);

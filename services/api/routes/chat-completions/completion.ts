@@ -1,5 +1,12 @@
 /** The answer in OpenAI's shapes, plain and as stream events, with the brand's metadata object where the preset wants one. */
-import { formatAmount, type Nanos, requestIdOfRun, type TokenUsage, withPrefix } from '../../../../events/contract/index.js';
+import {
+  type FinishReason,
+  formatAmount,
+  type Nanos,
+  requestIdOfRun,
+  type TokenUsage,
+  withPrefix,
+} from '../../../../events/contract/index.js';
 import type { Preset } from '../../../../presets/preset-schema.js';
 
 /** Everything an answer says, as it is kept for replays: both shapes are made of it. */
@@ -9,7 +16,7 @@ export type Completion = {
   /** Unix seconds. */
   readonly createdAtSeconds: number;
   readonly text: string;
-  readonly finishReason: 'stop' | 'length';
+  readonly finishReason: FinishReason;
   readonly usage: TokenUsage;
   readonly chargedNanos: Nanos;
   readonly systemFingerprint: string | null;

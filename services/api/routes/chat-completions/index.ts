@@ -1,5 +1,6 @@
 /** `POST /v1/chat/completions`: reserve, run, settle; the answer leaves when the books have closed on the run. */
 import { z } from 'zod';
+import { FINISH_REASONS } from '../../../../events/contract/index.js';
 import { requestDigest } from '../../idempotency/idempotent-run.js';
 import { ClientGoneError } from '../../read-body.js';
 import { refuse } from '../../refusals.js';
@@ -81,7 +82,7 @@ function chatCompletionSchema(deps: AnswerDeps): z.ZodType {
         index: z.number().int(),
         message: z.object({ role: z.literal('assistant'), content: z.string(), refusal: z.null() }),
         logprobs: z.null(),
-        finish_reason: z.enum(['stop', 'length']),
+        finish_reason: z.enum(FINISH_REASONS),
       }),
     ),
     usage: z.object({

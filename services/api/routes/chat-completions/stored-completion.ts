@@ -1,6 +1,6 @@
 /** A streamed answer as it is kept for replays: JSON, with the charge as a decimal string of nanos. */
 import { z } from 'zod';
-import { TokenUsageSchema } from '../../../../events/contract/index.js';
+import { FINISH_REASONS, TokenUsageSchema } from '../../../../events/contract/index.js';
 import type { Completion } from './completion.js';
 
 const StoredCompletion = z.object({
@@ -8,7 +8,7 @@ const StoredCompletion = z.object({
   model: z.string(),
   createdAtSeconds: z.number(),
   text: z.string(),
-  finishReason: z.enum(['stop', 'length']),
+  finishReason: z.enum(FINISH_REASONS),
   usage: TokenUsageSchema,
   chargedNanos: z.string().transform(BigInt),
   systemFingerprint: z.string().nullable(),

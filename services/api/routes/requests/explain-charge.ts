@@ -15,7 +15,16 @@ const NANO_DIGITS = 9;
 
 /** `quantity` × `rateNanos` / `per` nanos, exactly. */
 export type ChargeLine = {
-  readonly item: 'run' | 'overage_tokens' | 'input_tokens' | 'cached_input_tokens' | 'output_tokens' | 'started_thousand_tokens' | 'free';
+  readonly item:
+    | 'run'
+    | 'overage_tokens'
+    | 'input_tokens'
+    | 'cached_input_tokens'
+    | 'output_tokens'
+    | 'started_thousand_tokens'
+    | 'started_audio_units'
+    | 'audio_milliseconds'
+    | 'free';
   readonly quantity: number;
   readonly rateNanos: Nanos;
   /** How many of the quantity the rate buys: 1, 1,000 or 1,000,000. */
@@ -73,6 +82,14 @@ export function explainPrice(terms: PriceTerms, usage: TokenUsage): PriceExplana
         ],
         'none',
       );
+    case 'per_started_audio_bytes': {
+      const quantity = Math.ceil((usage.audio?.bytes ?? 0) / terms.bytesPerUnit);
+      return total([{ item: 'started_audio_units', quantity, rateNanos: terms.pricePerStartedUnitNanos, per: 1n }], 'none');
+    }
+    case 'per_audio_minute': {
+      const quantity = usage.audio?.milliseconds ?? 0;
+      return total([{ item: 'audio_milliseconds', quantity, rateNanos: terms.pricePerMinuteNanos, per: 60_000n }], terms.rounding);
+    }
     case 'free':
       return total([{ item: 'free', quantity: 1, rateNanos: 0n, per: 1n }], 'none');
   }
