@@ -14,11 +14,12 @@ const common = {
 const STORM_TESTS = ['/dist/tests/faults/(client-disconnects|disk-full|kill-at-failpoints|kill-under-load|postgres-outage).test.js'];
 
 const SYSTEM_TESTS = [
-  '/dist/tests/(distributed|journeys|faults|security|simulation)/',
+  '/dist/tests/(distributed|journeys|faults|quickstarts|security|simulation)/',
+  '/dist/tests/conformance/(?!coverage)',
   '/dist/events/bus/kafka/',
   '/dist/events/store/eventstoredb/',
   '/dist/platform/postgres/embedded.test.js',
-  '/dist/services/inference/(llama|models|tiny)/',
+  '/dist/services/inference/(llama|models|tiny|whisper)/',
   '/dist/benchmarks/',
 ];
 

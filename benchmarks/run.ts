@@ -7,11 +7,12 @@ import { distributedScenario } from './scenarios/distributed.js';
 import { engineScenario } from './scenarios/engine.js';
 import { httpScenario } from './scenarios/http.js';
 import { ledgerScenario } from './scenarios/ledger.js';
+import { limitsScenario } from './scenarios/limits.js';
 import { memoryScenario } from './scenarios/memory.js';
 import { rebuildScenario } from './scenarios/rebuild.js';
 import { type Figure, renderTable } from './support/figures.js';
 
-const SCENARIOS = [httpScenario, ledgerScenario, rebuildScenario, engineScenario, memoryScenario];
+const SCENARIOS = [httpScenario, ledgerScenario, rebuildScenario, engineScenario, memoryScenario, limitsScenario];
 
 const DISTRIBUTED_FLAG = '--distributed';
 const isDistributed = process.argv.includes(DISTRIBUTED_FLAG);

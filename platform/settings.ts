@@ -31,13 +31,28 @@ export const portText = (port: number) => setting(integerText(0, 65_535).default
 
 export const postgresUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' });
 
+/** Names a pool of workers: letters, digits, dots and dashes, as Kafka allows in a topic's name. */
+export const poolText = z.string().regex(/^[a-z0-9.-]{1,40}$/, 'must be 1 to 40 of a-z, 0-9, dot and dash');
+
 /** Keys that open administration; long enough that nobody guesses them. */
 export const adminKeyText = z.string().min(24, 'must have at least 24 characters').max(200);
 
-/** Throws `SettingsError`. */
-export function readEnvironment<Schema extends z.ZodType>(schema: Schema, environment: Environment): z.infer<Schema> {
+export type SettingsFault = { readonly variable: string; readonly message: string };
+
+/**
+ * Throws `SettingsError`. `faultsBetween` finds what is wrong with variables taken together: a schema's own checks of its whole do not run
+ * while one of its fields is wrong.
+ */
+export function readEnvironment<Schema extends z.ZodType>(
+  schema: Schema,
+  environment: Environment,
+  faultsBetween: (environment: Environment) => readonly SettingsFault[] = () => [],
+): z.infer<Schema> {
   const parsed = schema.safeParse(environment);
-  if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
-  throw new SettingsError(`these settings cannot be used:\n${faults.join('\n')}`);
+  const own = parsed.success ? [] : parsed.error.issues.map(({ path, message }) => ({ variable: path.join('.'), message }));
+  const faults = [...own, ...faultsBetween(environment)];
+  if (parsed.success && faults.length === 0) return parsed.data;
+  throw new SettingsError(
+    `these settings cannot be used:\n${faults.map(({ variable, message }) => `  ${variable}: ${message}`).join('\n')}`,
+  );
 }

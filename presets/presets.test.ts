@@ -5,9 +5,9 @@ import { parse, stringify } from 'yaml';
 import { formatAmount } from '../events/contract/index.js';
 import { packageFile } from '../platform/package-root.js';
 import { loadPreset, PresetError, parsePreset } from './load-preset.js';
-import { type PresetModel, priceTermsOf } from './preset-schema.js';
+import { headerBrand, type PresetModel, priceTermsOf } from './preset-schema.js';
 
-const BUNDLED = ['farebox', 'hunt', 'huru'] as const;
+const BUNDLED = ['farebox', 'hunt', 'huru', 'hoonify-ai', 'hiveops', 'hoonify-dev'] as const;
 
 /** A bundled preset as plain YAML data, to be spoilt by a test. */
 // biome-ignore lint/suspicious/noExplicitAny: the tests below put arbitrary faults into it
@@ -39,9 +39,12 @@ describe.each(BUNDLED)('preset %s', (name) => {
 
   test('prices every model, and none at nothing', () => {
     for (const model of preset.models) {
-      const amounts = Object.values(priceTermsOf(model)).filter((value) => typeof value === 'bigint');
+      const { outputPerMillionNanos, ...terms } = { outputPerMillionNanos: 1n, ...priceTermsOf(model) };
+      const amounts = Object.values(terms).filter((value) => typeof value === 'bigint');
       expect(amounts.length).toBeGreaterThan(0);
       for (const amount of amounts) expect(amount).toBeGreaterThan(0n);
+      // What generates nothing has no price for what it generates.
+      if (model.kind === 'chat') expect(outputPerMillionNanos).toBeGreaterThan(0n);
     }
   });
 
@@ -50,9 +53,10 @@ describe.each(BUNDLED)('preset %s', (name) => {
   });
 
   test('names weights that node-llama-cpp can resolve', () => {
-    for (const model of preset.models.filter((candidate) => candidate.weights !== undefined)) {
-      expect(model.weights?.uri).toMatch(/^hf:[\w.-]+\/[\w.-]+-GGUF:[A-Z0-9_]+$/);
-      expect(model.weights?.uri.endsWith(`:${model.weights.quantization}`)).toBe(true);
+    const named = preset.models.filter(({ kind }) => kind !== 'transcription').flatMap((model) => [model, ...(model.variants ?? [])]);
+    for (const { weights } of named.filter((candidate) => candidate.weights !== undefined)) {
+      expect(weights?.uri).toMatch(/^hf:[\w.-]+\/[\w.-]+-GGUF:[A-Z0-9_]+$/);
+      expect(weights?.uri.endsWith(`:${weights.quantization}`)).toBe(true);
     }
   });
 
@@ -118,10 +122,15 @@ describe('hunt (document 000)', () => {
 describe('huru (document 004)', () => {
   const huru = loadPreset('huru');
 
-  test('U4: one credit for every started thousand tokens of huru/chat-1', () => {
+  test('U4: one credit for every started thousand tokens of huru/chat-1, and for every started 500 KB of huru/stt-1', () => {
     expect(huru.unit).toBe('credit');
-    expect(huru.models.map((model) => model.id)).toEqual(['huru/chat-1']);
-    expect(huru.models.map(priceTermsOf)).toEqual([{ kind: 'per_started_thousand', pricePerStartedThousandNanos: 1_000_000_000n }]);
+    const ofKind = (kind: string) => huru.models.filter((model) => model.kind === kind);
+    expect(ofKind('chat').map((model) => [model.id, priceTermsOf(model)])).toEqual([
+      ['huru/chat-1', { kind: 'per_started_thousand', pricePerStartedThousandNanos: 1_000_000_000n }],
+    ]);
+    expect(ofKind('transcription').map((model) => [model.id, priceTermsOf(model)])).toEqual([
+      ['huru/stt-1', { kind: 'per_started_audio_bytes', bytesPerUnit: 500_000, pricePerStartedUnitNanos: 1_000_000_000n }],
+    ]);
   });
 
   test('U5, U11: consumers start with 10 credits, projects with some', () => {
@@ -159,6 +168,137 @@ describe('huru (document 004)', () => {
   });
 });
 
+function perTokenFigures({ price }: PresetModel) {
+  if (price.kind !== 'per_token') throw new Error('is not priced per token');
+  return [formatAmount(price.input_per_million), formatAmount(price.output_per_million)];
+}
+
+describe('hoonify-ai (document 001)', () => {
+  const preset = loadPreset('hoonify-ai');
+
+  test('A1: keys begin hoo_', () => {
+    expect(preset.api_keys.live_prefix).toBe('hoo_');
+    expect(preset.api_keys.test_prefix).toMatch(/^hoo_/);
+  });
+
+  test('A7, A3: the ten models with provider and context', () => {
+    expect(preset.models.map(({ id, provider, context, context_window }) => [id, provider, context, context_window])).toEqual([
+      ['qwen-3', 'Qwen', '128K', 131_072],
+      ['deepseek-r1', 'DeepSeek', '128K', 131_072],
+      ['llama-4-scout', 'Meta', '10M', 10_485_760],
+      ['qwen2-5-72b', 'Qwen', '128K', 131_072],
+      ['deepseek-v3', 'DeepSeek', '128K', 131_072],
+      ['llama-3-3-70b', 'Meta', '128K', 131_072],
+      ['qwq-32b', 'Qwen', '32K', 32_768],
+      ['gemma-2-27b', 'Google', '8K', 8_192],
+      ['mistral-7b-instruct', 'Mistral', '32K', 32_768],
+      ['mistral-large', 'Mistral', '128K', 131_072],
+    ]);
+    for (const { description } of preset.models) expect(description).not.toBe('');
+  });
+
+  test('A5: requests and tokens a minute, more of both in a higher plan', () => {
+    expect(preset.limits.headers).toEqual(['requests_tokens']);
+    const { sliding_window: window, tokens_per_minute: tokens } = preset.plans['production'] ?? {};
+    expect(window?.requests_per_minute).toBeGreaterThan(preset.limits.sliding_window?.requests_per_minute ?? 0);
+    expect(tokens).toBeGreaterThan(preset.limits.tokens_per_minute ?? 0);
+  });
+
+  test('A6: the printed error, 422 for what is valid and means nothing, and no status beside the documented ones', () => {
+    expect(preset.errors).toMatchObject({
+      shape: 'error',
+      authentication: { type: 'authentication_error', code: 'invalid_api_key' },
+      messages: { invalid_api_key: 'Invalid API key provided.' },
+      semantic_status: 422,
+      disabled_key_status: 401,
+      insufficient_credit: { status: 403 },
+    });
+  });
+
+  test('the document knows /v1 alone, and where it is', () => {
+    expect([preset.unprefixed_routes, preset.brand.documented_base_url]).toEqual([false, 'https://api.hoonify.ai/v1']);
+  });
+});
+
+describe('hiveops (document 002)', () => {
+  const preset = loadPreset('hiveops');
+
+  test('V1, V2: every endpoint with and without /v1, over https alone', () => {
+    expect([preset.unprefixed_routes, preset.policies.https_only]).toEqual([true, true]);
+    expect(preset.brand.documented_base_url).toBe('https://ai.hiveops.io');
+  });
+
+  test('V3: 60 requests and 150,000 tokens a minute', () => {
+    expect(preset.limits).toEqual({
+      sliding_window: { requests_per_minute: 60, burst: 60 },
+      tokens_per_minute: 150_000,
+      headers: ['requests_tokens'],
+    });
+  });
+
+  test('V7, V8: the four models with contexts, prices, uses and providers', () => {
+    const rows = preset.models.map((model) => [model.id, model.context_window, ...perTokenFigures(model), model.best_for, model.provider]);
+    expect(rows).toEqual([
+      ['llama3:8b-instruct-q8_0', 8_192, '0.01', '0.02', 'General-purpose tasks, fast responses', 'Meta AI'],
+      ['llama-3-70b-instruct', 16_384, '0.1', '0.2', 'Complex reasoning, high-quality outputs', 'Meta AI'],
+      ['gemma-2-9b-it', 8_192, '0.005', '0.01', 'Balanced performance and cost', 'Google'],
+      ['mistral-7b-instruct-v0.3', 4_096, '0.001', '0.002', 'Budget-conscious applications, high volume', 'Mistral AI'],
+    ]);
+    expect(preset.models.map(({ description }) => description)).toEqual([
+      'Llama 3 8B Instruct',
+      'Llama 3 70B Instruct',
+      'Gemma 2 9B IT',
+      'Mistral 7B Instruct',
+    ]);
+  });
+
+  test('V6: the two models of the printed list are as printed', () => {
+    const printed = { created: 1_711_065_600, owned_by: 'meta' };
+    expect(preset.models.slice(0, 2)).toMatchObject([printed, printed]);
+  });
+
+  test('V9: a balance too low is 403; the printed error of an unknown key; keys begin sk-', () => {
+    expect(preset.errors).toMatchObject({
+      shape: 'error',
+      insufficient_credit: { status: 403 },
+      authentication: { type: 'invalid_request_error', code: 'invalid_api_key' },
+      messages: { invalid_api_key: 'Invalid API key provided' },
+      semantic_status: 400,
+    });
+    expect(preset.api_keys.live_prefix).toBe('sk-');
+  });
+});
+
+describe('hoonify-dev (document 003)', () => {
+  const preset = loadPreset('hoonify-dev');
+
+  test('D4: the three pools, each with the others near it, named in headers of the brand', () => {
+    expect(preset.pools.map(({ id }) => id)).toEqual(['na', 'eu', 'apac']);
+    for (const { id, nearest } of preset.pools) expect([id, ...nearest].sort()).toEqual(['apac', 'eu', 'na']);
+    expect(headerBrand(preset.brand)).toBe('Hoonify');
+  });
+
+  test('D5: retries are recognised for five minutes', () => {
+    expect(preset.policies.idempotency_window_seconds).toBe(300);
+  });
+
+  test('D6: fp16, fp8 and int4', () => {
+    const names = preset.models.flatMap(({ variants }) => variants ?? []).map(({ quantization }) => quantization);
+    expect([...new Set(names)].sort()).toEqual(['fp16', 'fp8', 'int4']);
+  });
+
+  test('D10: the open-weight families; D2: models that make embeddings', () => {
+    const idsOf = (kind: string) => preset.models.filter((model) => model.kind === kind).map(({ id }) => id);
+    expect(idsOf('chat')).toEqual(['llama-3.3-70b', 'qwen-2.5-72b', 'deepseek-v3', 'mixtral-8x22b']);
+    expect(idsOf('embedding')).toEqual(['qwen-3-embedding-0.6b', 'nomic-embed-text-v1.5']);
+    expect(idsOf('transcription')).toEqual([]);
+  });
+
+  test('D3: every model has a family', () => {
+    for (const { family } of preset.models) expect(family).toBeDefined();
+  });
+});
+
 describe('farebox (default)', () => {
   const farebox = loadPreset('farebox');
 
@@ -169,7 +309,7 @@ describe('farebox (default)', () => {
 
   test('offers the bundled model and sells both by the token and by the run', () => {
     expect(farebox.models[0]?.id).toBe('farebox-tiny');
-    expect(new Set(farebox.models.map((model) => model.price.kind))).toEqual(new Set(['per_token', 'per_run']));
+    expect(new Set(farebox.models.map((model) => model.price.kind))).toEqual(new Set(['per_token', 'per_run', 'per_audio_minute']));
   });
 
   test('only the bundled model has no weights to pull', () => {
@@ -199,6 +339,22 @@ describe('a faulty preset', () => {
     const preset = documentOf('huru');
     preset.models[0].price.price_per_started_thousand = '0.0000000001';
     expect(() => parsePreset(stringify(preset), 'spoilt')).toThrow(/at most nine decimals/);
+  });
+
+  test.each([
+    ['a quantisation twice', (model: { variants: unknown[] }) => model.variants.push(model.variants[0]), /quantizations must be unique/],
+    ['a pool that there is not', (model: { pools: string[] }) => Object.assign(model, { pools: ['mars'] }), /there is no pool mars/],
+    ['an embedding model that generates', (model: object) => Object.assign(model, { kind: 'embedding' }), /max_output_tokens/],
+    [
+      'a variant priced in another way',
+      (model: { variants: { price: unknown }[] }) =>
+        Object.assign(model.variants[0] ?? {}, { price: { kind: 'per_started_thousand', price_per_started_thousand: '1' } }),
+      /prices must be of the kind/,
+    ],
+  ])('with %s does not load', (_what, spoil, fault) => {
+    const preset = documentOf('hoonify-dev');
+    spoil(preset.models[0]);
+    expect(() => parsePreset(stringify(preset), 'spoilt')).toThrow(fault);
   });
 
   test('with a model id twice does not load', () => {

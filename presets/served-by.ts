@@ -23,11 +23,29 @@ export const UPSTREAM_PARAMETERS = [
   'presence_penalty',
   'seed',
   'stop',
+  'logit_bias',
+  'logprobs',
+  'tools',
+  'response_format',
 ] as const;
 export type UpstreamParameter = (typeof UPSTREAM_PARAMETERS)[number];
 
-/** Those of OpenAI's own API, which Ollama shares; vLLM, SGLang and llama-server also know `top_k` and `min_p`. */
-const STANDARD_PARAMETERS: UpstreamParameter[] = ['temperature', 'top_p', 'frequency_penalty', 'presence_penalty', 'seed', 'stop'];
+/**
+ * Those of OpenAI's own API; vLLM, SGLang and llama-server also know `top_k` and `min_p`. A run that needs one of the last four is not sent to a
+ * server without it; the others are left out.
+ */
+const STANDARD_PARAMETERS: UpstreamParameter[] = [
+  'temperature',
+  'top_p',
+  'frequency_penalty',
+  'presence_penalty',
+  'seed',
+  'stop',
+  'logit_bias',
+  'logprobs',
+  'tools',
+  'response_format',
+];
 
 const LOCAL_HOSTNAME = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
@@ -46,6 +64,8 @@ export const UpstreamSchema = z.strictObject({
   base_url: BaseUrlSchema,
   /** What the model is called there. */
   model: z.string().min(1).max(200),
+  /** The only variant of the model that it is for; absent: it serves whichever is asked for. */
+  quantization: z.string().min(1).max(20).optional(),
   /** The environment variable that holds the key. Absent: the server wants none. */
   api_key_env: z
     .string()

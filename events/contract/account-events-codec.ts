@@ -40,7 +40,7 @@ export const ACCOUNT_EVENT_WIRE_SCHEMAS = {
   CreditGranted: z.strictObject({
     accountId: id,
     grantId: id,
-    kind: z.enum(['starter', 'adjustment', 'top_up']),
+    kind: z.enum(['starter', 'adjustment', 'top_up', 'clawback']),
     amountNanos: nanos,
     reason: z.string().max(500),
     postings,
@@ -58,6 +58,7 @@ export const ACCOUNT_EVENT_WIRE_SCHEMAS = {
     outputTokensBudget: z.number().int().nonnegative(),
     cancelPolicy: z.enum(['charge_generated', 'refund_all']),
     deadlineMs: z.number().int().nonnegative(),
+    audio: z.strictObject({ bytes: z.number().int().nonnegative(), milliseconds: z.number().int().nonnegative() }).optional(),
     requestHash: hash.optional(),
     postings,
   }),

@@ -5,7 +5,7 @@
  * In memory amounts are bigint nanos; on the wire they are decimal strings. `account-events-codec.ts` converts and upcasts.
  */
 import type { Nanos } from './money.js';
-import type { PriceTerms, TokenUsage, UsageSource } from './pricing.js';
+import type { AudioUsage, PriceTerms, TokenUsage, UsageSource } from './pricing.js';
 
 /**
  * Ledger accounts that postings move money between. `available` and `held` are the holder's own; the others are the operator's:
@@ -34,8 +34,11 @@ export type AccountOpened = {
   readonly environment: Environment;
 };
 
-/** Why credit was given: `starter` on sign-up, `adjustment` by staff (may be negative), `top_up` for money received. */
-export type GrantKind = 'starter' | 'adjustment' | 'top_up';
+/**
+ * Why credit was given: `starter` on sign-up, `adjustment` by staff (may be negative), `top_up` for money received. `clawback` takes back a
+ * top-up whose money was returned or disputed: always negative, and the only kind that may leave an account below zero.
+ */
+export type GrantKind = 'starter' | 'adjustment' | 'top_up' | 'clawback';
 
 export type CreditGranted = {
   readonly type: 'CreditGranted';
@@ -69,6 +72,8 @@ export type CreditReserved = {
   readonly cancelPolicy: CancelPolicy;
   /** Unix milliseconds; after this plus the grace the hold is released. */
   readonly deadlineMs: number;
+  /** The audio to be transcribed, by which the hold was computed; absent where there is none. */
+  readonly audio?: AudioUsage;
   /** SHA-256 of the request's body as it came, in hex; absent in older books. */
   readonly requestHash?: string;
   readonly postings: readonly Posting[];

@@ -9,6 +9,8 @@ export type EventMetadata = {
   readonly commandId: string;
   /** Unix milliseconds, taken from the clock that was handed to the decider. */
   readonly occurredAtMs: number;
+  /** Of an account's event: its hash in the account's chain, see `account-chain.ts`; absent in older books. */
+  readonly chain?: string;
 };
 
 /** An event ready to be appended. */

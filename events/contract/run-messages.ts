@@ -180,7 +180,7 @@ export const RunOutputSchema = z.strictObject({
 export type RunOutput = z.infer<typeof RunOutputSchema>;
 
 /**
- * Why a run failed. `engine_at_capacity` and `model_loading` are 503, `context_length_exceeded` is the client's 400, `engine_crashed`
+ * Why a run failed. `engine_at_capacity` and `model_loading` are 503, `context_length_exceeded` and `invalid_prompt` are the client's 400, `engine_crashed`
  * and `engine_failed` may be tried again elsewhere, `deadline_exceeded`, `worker_lost`, `interrupted_by_restart` and `run_abandoned` end it.
  */
 export const RUN_ERROR_CODES = [
@@ -188,6 +188,7 @@ export const RUN_ERROR_CODES = [
   'model_loading',
   'model_unavailable',
   'context_length_exceeded',
+  'invalid_prompt',
   'engine_crashed',
   'engine_failed',
   'deadline_exceeded',

@@ -18,7 +18,9 @@ export const WorkerSeenSchema = z.strictObject({
   /** `leaving`: it takes nothing new, and what it has will end. */
   status: z.enum(['loading', 'ready', 'leaving']),
   /** What live keys get here. */
-  models: z.array(z.strictObject({ model: id, ...engine })),
+  models: z.array(
+    z.strictObject({ model: id, /** Of the model's variants; absent: whichever is asked for. */ quantization: id.optional(), ...engine }),
+  ),
   /** What test keys get, whatever the model. */
   testEngine: z.strictObject(engine),
   /** Runs that it has, and can have at most. */

@@ -3,7 +3,7 @@
  * nothing is copied on a bus inside the process.
  */
 import type { Message } from '../bus/message-bus.js';
-import { accountIdOfStream, type EventMetadata, type JsonObject, type RecordedEvent } from '../contract/index.js';
+import { accountIdOfStream, type EventMetadata, type JsonObject, paymentIdOfStream, type RecordedEvent } from '../contract/index.js';
 
 /** The value of a relayed message. */
 export type RelayedEvent = {
@@ -12,13 +12,13 @@ export type RelayedEvent = {
   readonly metadata: EventMetadata;
 };
 
-/** The message for an event of an account stream; `null` for other streams, which have no readers on this topic. */
+/** The message for an event of an account or a payment; `null` for other streams, which have no readers on this topic. */
 export function messageOfEvent(event: RecordedEvent): Message | null {
-  const accountId = accountIdOfStream(event.stream);
-  if (accountId === null) return null;
+  const key = accountIdOfStream(event.stream) ?? paymentIdOfStream(event.stream);
+  if (key === null) return null;
   const value: RelayedEvent = { version: event.version, data: event.data, metadata: event.metadata };
   return {
-    key: accountId,
+    key,
     type: event.type,
     headers: { 'event-id': event.id, stream: event.stream, revision: String(event.revision), position: event.position },
     value,

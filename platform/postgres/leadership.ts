@@ -6,6 +6,7 @@
  */
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { Pause } from '../pause.js';
 
 /** How often a process that stands by asks for the lock, and a leader makes sure that it still has it. */
 export const LEADERSHIP_CHECK_MS = 1_000;
@@ -40,24 +41,15 @@ export function standForLeadership(options: LeadershipOptions): Leadership {
   const { logger, name } = options;
   let leading: Leading | null = null;
   let isStopped = false;
-  let wake: () => void = () => {};
-
-  const pause = () =>
-    new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, LEADERSHIP_CHECK_MS);
-      timer.unref();
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+  const pause = new Pause();
+  const untilNextCheck = () => pause.wait(LEADERSHIP_CHECK_MS, { keepsAlive: false });
 
   const holdOffice = async (client: pg.Client) => {
     leading = await options.lead();
     logger.info({ office: name }, 'leads');
     try {
       while (!isStopped) {
-        await pause();
+        await untilNextCheck();
         await client.query('select 1');
       }
     } finally {
@@ -77,7 +69,7 @@ export function standForLeadership(options: LeadershipOptions): Leadership {
       while (!isStopped) {
         const { rows } = await client.query<{ isLeader: boolean }>('select pg_try_advisory_lock($1) as "isLeader"', [lock]);
         if (rows[0]?.isLeader === true) return await holdOffice(client);
-        await pause();
+        await untilNextCheck();
       }
     } finally {
       await client.end().catch(() => {});
@@ -90,7 +82,7 @@ export function standForLeadership(options: LeadershipOptions): Leadership {
         await candidacy();
       } catch (error) {
         if (!isStopped) logger.warn({ err: error, office: name }, 'leadership lost or not to be had, will try again');
-        if (!isStopped) await pause();
+        if (!isStopped) await untilNextCheck();
       }
     }
   })();
@@ -101,7 +93,7 @@ export function standForLeadership(options: LeadershipOptions): Leadership {
     },
     async stop() {
       isStopped = true;
-      wake();
+      pause.end();
       await running;
     },
   };

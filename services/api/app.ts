@@ -14,17 +14,27 @@ import type { Directory } from './directory/directory.js';
 import { createErrorTable } from './error-table.js';
 import type { IdempotencyStore } from './idempotency/idempotency-store.js';
 import { Idempotency } from './idempotency/idempotent-run.js';
+import type { Limiter } from './limits/limiter.js';
 import { createRateLimitHeaders } from './limits/rate-limit-headers.js';
 import { RateLimiter } from './limits/rate-limiter.js';
+import { AudioDecoder } from './media/audio-decoder.js';
+import { ByteBudget } from './media/byte-budget.js';
+import { MediaStore } from './media/media-store.js';
 import { ModelCatalogue } from './model-catalogue.js';
+import type { Payments } from './payments/create-payments.js';
+import { type Transport, transportCheck } from './plain-http.js';
 import { LastRevisions } from './read-model/last-revisions.js';
 import type { ReadModel } from './read-model/read-model.js';
 import { RequestMetrics } from './request-metrics.js';
 import type { RouteDefinition } from './route.js';
-import type { EngineContext } from './routes/chat-completions/plan-run.js';
+
+import { UPLOADS_BYTES_MAX } from './routes/audio-transcriptions/read-multipart.js';
 import { allRoutes } from './routes/index.js';
+import { unservedSurfaces } from './routes/unserved/unserved-surfaces.js';
+import type { EngineContext } from './routing/engine-context.js';
 import { Replies } from './runs/replies.js';
 import { requestServer } from './serve-request.js';
+import { type ReceiptSigning, Verification } from './verification/verification.js';
 
 export type ApiDeps = {
   readonly preset: Preset;
@@ -45,18 +55,32 @@ export type ApiDeps = {
   readonly instanceId: string;
   readonly readiness: () => Promise<Readiness>;
   readonly engineContext: EngineContext;
+  /** How requests may come in; the preset says it alone where this is left out. */
+  readonly transport?: Transport;
+  /** Who takes payments; absent or `null` where nobody does. */
+  readonly payments?: Payments | null;
   /** A worker has taken a run of this instance. */
   readonly onWorkerMet?: (workerId: string) => void;
+  /** One that counts for this instance alone by default; instances beside each other share one. */
+  readonly limiter?: Limiter;
+  /** What receipts are signed with; without it nothing is verified, and answers say so. */
+  readonly receiptSigning?: ReceiptSigning | null;
+  /** Decoded audio, where somebody else must get at it too; one of its own by default. */
+  readonly mediaStore?: MediaStore;
+  /** Where workers in other processes get it; they are in this one by default. */
+  readonly mediaUrl?: string;
   /** The event loop by default. */
   readonly scheduler?: Scheduler;
 };
+
+const PRESET_ALONE: Transport = { plainHttp: undefined, trustsProxy: false };
 
 export type Api = {
   readonly app: express.Express;
   readonly routes: readonly RouteDefinition[];
   /** Exposed so that a simulation can drive the clock and observe what is waited for. */
   readonly replies: Replies;
-  readonly limiter: RateLimiter;
+  readonly limiter: Limiter;
   /** Subscribes to this instance's replies; before it resolves no run can be answered. */
   start(): Promise<void>;
   /** From here on new work is refused with 503; resolves when no request is under way, or after `waitMsMax`. */
@@ -67,7 +91,7 @@ export type Api = {
 export function createApi(deps: ApiDeps): Api {
   const scheduler = deps.scheduler ?? eventLoopScheduler;
   const onTrouble = (message: string, error: unknown) => deps.logger.error({ err: error }, message);
-  const limiter = new RateLimiter(deps.preset.limits, deps.clock);
+  const limiter = deps.limiter ?? new RateLimiter(deps.preset, deps.clock);
   const errors = createErrorTable(deps.preset.errors);
   const replies = new Replies({
     bus: deps.bus,
@@ -77,20 +101,53 @@ export function createApi(deps: ApiDeps): Api {
     onError: (error) => onTrouble('replies could not be handled', error),
     ...(deps.onWorkerMet === undefined ? {} : { onWorkerMet: deps.onWorkerMet }),
   });
-  const idempotency = new Idempotency({ ...deps, store: deps.idempotencyStore, onTrouble });
+  const idempotency = new Idempotency({
+    ...deps,
+    store: deps.idempotencyStore,
+    retentionMs: deps.preset.policies.idempotency_window_seconds * 1_000,
+    onTrouble,
+  });
   replies.onTick((nowMs) => idempotency.onTick(nowMs));
 
   const models = new ModelCatalogue(deps.preset);
   const lastRevisions = new LastRevisions();
-  const routes = allRoutes({ ...deps, models, lastRevisions, limiter, errors, replies, idempotency, scheduler, onTrouble });
+  const verification = new Verification({
+    ledger: deps.ledger,
+    signing: deps.receiptSigning ?? null,
+    service: { name: deps.preset.brand.display_name, url: deps.publicBaseUrl },
+    logger: deps.logger,
+  });
+  // What answers say of their verification goes where the rest of their style goes.
+  const preset = { ...deps.preset, verificationMode: verification.mode };
+  const audioDecoder = new AudioDecoder({ scheduler });
+  const routes = allRoutes({
+    ...deps,
+    audioDecoder,
+    mediaStore: deps.mediaStore ?? new MediaStore({ clock: deps.clock }),
+    mediaUrl: deps.mediaUrl ?? null,
+    uploads: new ByteBudget(UPLOADS_BYTES_MAX),
+    preset,
+    verification,
+    models,
+    lastRevisions,
+    limiter,
+    errors,
+    replies,
+    idempotency,
+    scheduler,
+    onTrouble,
+  });
   const work = new WorkUnderWay();
   const serve = requestServer(
     {
       ...deps,
       limiter,
       errors,
-      rateLimitHeaders: createRateLimitHeaders(deps.preset.limits, limiter, () => deps.clock.nowMs()),
+      rateLimitHeaders: createRateLimitHeaders(deps.preset.limits.headers, limiter),
       checkAdmin: adminCheck(deps.adminKey),
+      checkTransport: transportCheck(deps.transport ?? PRESET_ALONE, deps.preset.policies.https_only),
+      unserved: unservedSurfaces(models, deps.preset.unprefixed_routes),
+      hasUnprefixedRoutes: deps.preset.unprefixed_routes,
       metrics: new RequestMetrics(deps.metricsRegistry, () => replies.runsInFlight),
       isDraining: () => work.isDraining,
     },
@@ -108,7 +165,10 @@ export function createApi(deps: ApiDeps): Api {
     limiter,
     start: () => replies.start(),
     drain: (waitMsMax) => work.drain(waitMsMax, scheduler),
-    stop: () => replies.stop(),
+    stop: async () => {
+      await replies.stop();
+      await audioDecoder.close();
+    },
   };
 }
 

@@ -18,7 +18,13 @@ export async function authenticateProject(request: IncomingMessage, directory: D
   const found = await directory.authenticate(secret, clock.nowMs());
   switch (found.status) {
     case 'active':
-      return { projectId: found.project.projectId, keyId: found.key.keyId, environment: found.key.environment };
+      return {
+        projectId: found.project.projectId,
+        keyId: found.key.keyId,
+        role: found.key.role,
+        environment: found.key.environment,
+        plan: found.project.plan ?? null,
+      };
     case 'revoked':
       throw refuse('api_key_revoked');
     case 'expired':

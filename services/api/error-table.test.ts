@@ -10,6 +10,9 @@ describe.each([
   ['farebox', ['error', 'detail'], 402],
   ['hunt', ['detail'], 403],
   ['huru', ['error'], 402],
+  ['hoonify-ai', ['error'], 403],
+  ['hiveops', ['error'], 403],
+  ['hoonify-dev', ['error'], 402],
 ] as const)('%s', (name, keys, moneyStatus) => {
   const errors = createErrorTable(loadPreset(name).errors);
 
@@ -55,6 +58,22 @@ test('U15: huru shows its documented codes and only those', () => {
     message: expect.any(String),
     checkout_url: 'https://x',
   });
+});
+
+test.each([
+  ['hoonify-ai', { message: 'Invalid API key provided.', type: 'authentication_error', code: 'invalid_api_key' }],
+  ['hiveops', { message: 'Invalid API key provided', type: 'invalid_request_error', code: 'invalid_api_key' }],
+])('A6, V9: the error that %s prints, to the letter', (name, error) => {
+  const rendered = createErrorTable(loadPreset(name).errors).render('invalid_api_key');
+  expect([rendered.status, JSON.parse(rendered.body)]).toEqual([401, { error }]);
+});
+
+test('A6: each refusal of a preset has one of the documented statuses, but for those that no document knows', () => {
+  const errors = createErrorTable(loadPreset('hoonify-ai').errors);
+  const statuses = (
+    ['invalid_parameter', 'invalid_api_key', 'role_not_allowed', 'invalid_value', 'rate_limited', 'internal_error'] as const
+  ).map((refusal) => errors.statusOf(refusal));
+  expect([...statuses, errors.statusOf('provider_unavailable')]).toEqual([400, 401, 403, 422, 429, 500, 503]);
 });
 
 test('H9: a disabled key is 403 at hunt; A6: semantic faults are 422 where the preset says so', () => {

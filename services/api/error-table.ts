@@ -6,7 +6,7 @@ import type { Preset } from '../../presets/preset-schema.js';
 import type { RefusalDetails, RefusalName } from './refusals.js';
 
 /** Which documented entry of the preset's dialect a refusal belongs to. */
-type Family = 'invalid_request' | 'authentication' | 'insufficient_credit' | 'rate_limited' | 'unavailable' | 'internal';
+type Family = 'invalid_request' | 'authentication' | 'permission' | 'insufficient_credit' | 'rate_limited' | 'unavailable' | 'internal';
 
 type Row = {
   readonly status: number | 'semantic' | 'money' | 'disabled_key';
@@ -43,6 +43,14 @@ const ROWS: Readonly<Record<RefusalName, Row>> = {
   api_key_revoked: { ...AUTHENTICATION, status: 'disabled_key', code: 'exact', message: 'This API key has been revoked.' },
   api_key_expired: { ...AUTHENTICATION, status: 'disabled_key', code: 'exact', message: 'This API key expired because it was not used.' },
   admin_key_required: { ...AUTHENTICATION, status: 403, code: 'name', message: 'This needs the admin key.' },
+  role_not_allowed: {
+    status: 403,
+    family: 'permission',
+    code: 'documented',
+    message: 'The role of this API key does not allow this operation.',
+    retryAfterSeconds: null,
+  },
+  https_required: { ...INVALID, status: 403, code: 'name', message: 'Requests over plain HTTP are refused. Use https.' },
   insufficient_credit: {
     status: 'money',
     family: 'insufficient_credit',
@@ -52,6 +60,7 @@ const ROWS: Readonly<Record<RefusalName, Row>> = {
   },
   model_not_found: { ...INVALID, status: 404, code: 'name', message: 'This model is not offered.' },
   endpoint_not_found: { ...INVALID, status: 404, code: 'name', message: 'There is no such endpoint.' },
+  endpoint_not_served: { ...INVALID, status: 404, code: 'name', message: 'This part of the API is not served.' },
   method_not_allowed: { ...INVALID, status: 405, code: 'name', message: 'The endpoint does not take this method.' },
   resource_not_found: { ...INVALID, status: 404, code: 'name', message: 'Not found.' },
   conflict: { ...INVALID, status: 409, code: 'name', message: 'The request conflicts with what exists.' },
@@ -135,7 +144,7 @@ function describe(errors: Preset['errors'], name: RefusalName, details: RefusalD
   return {
     type: documented.type,
     code: showsName ? name : documented.code,
-    message: details.message ?? row.message,
+    message: details.message ?? errors.messages[name] ?? row.message,
     ...(details.param === undefined ? {} : { param: details.param }),
     ...(details.checkoutUrl === undefined ? {} : { checkout_url: details.checkoutUrl }),
   };

@@ -17,9 +17,14 @@ export type RefusalName =
   | 'api_key_revoked'
   | 'api_key_expired'
   | 'admin_key_required'
+  /** The key is good, its role does not allow the operation. */
+  | 'role_not_allowed'
+  | 'https_required'
   | 'insufficient_credit'
   | 'model_not_found'
   | 'endpoint_not_found'
+  /** Part of OpenAI's API that is not offered; the message says what to do instead. */
+  | 'endpoint_not_served'
   | 'method_not_allowed'
   | 'resource_not_found'
   | 'conflict'

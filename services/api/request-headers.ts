@@ -21,9 +21,17 @@ export function consumerHeaders(request: IncomingMessage): ConsumerHeaders | nul
   return { email: checkedEmail(email), name: name === null || name === '' ? null : checkedName(name) };
 }
 
-/** The `Idempotency-Key`, or `null`. */
-export function idempotencyKey(request: IncomingMessage): string | null {
-  const key = singleHeader(request, 'idempotency-key', 'Idempotency-Key');
+/**
+ * The `Idempotency-Key`, or `null`. `brand` is what header names carry: `X-<brand>-Idempotency-Key` says the same, and where both are sent they
+ * must agree.
+ */
+export function idempotencyKey(request: IncomingMessage, brand?: string): string | null {
+  const plain = singleHeader(request, 'idempotency-key', 'Idempotency-Key');
+  const branded = brand === undefined ? null : brandedIdempotencyKey(request, brand);
+  if (plain !== null && branded !== null && plain !== branded) {
+    throw refuse('invalid_parameter', { message: 'Two different idempotency keys were sent.', param: 'Idempotency-Key' });
+  }
+  const key = plain ?? branded;
   if (key === null) return null;
   if (key === '' || key.length > IDEMPOTENCY_KEY_CHARACTERS_MAX || !everyCharacter(key, isVisibleAscii)) {
     const message = `Idempotency-Key must be 1 to ${IDEMPOTENCY_KEY_CHARACTERS_MAX} visible ASCII characters.`;
@@ -32,8 +40,13 @@ export function idempotencyKey(request: IncomingMessage): string | null {
   return key;
 }
 
+function brandedIdempotencyKey(request: IncomingMessage, brand: string): string | null {
+  const name = `X-${brand}-Idempotency-Key`;
+  return singleHeader(request, name.toLowerCase(), name);
+}
+
 /** The value of a header that may occur once; `null` when it is absent. `name` is in lower case. */
-function singleHeader(request: IncomingMessage, name: string, shownName: string): string | null {
+export function singleHeader(request: IncomingMessage, name: string, shownName: string): string | null {
   if (request.headers[name] === undefined) return null;
   const raw = request.rawHeaders;
   let value: string | null = null;

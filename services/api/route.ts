@@ -5,6 +5,7 @@
 import type { Request, Response } from 'express';
 import type { z } from 'zod';
 import type { Environment } from '../../events/contract/index.js';
+import type { KeyRole } from './directory/directory.js';
 
 /** Who may call: anyone, the holder of a project's key, or the holder of the admin key. */
 export type RoutePolicy = 'public' | 'project_key' | 'admin';
@@ -13,7 +14,10 @@ export type RoutePolicy = 'public' | 'project_key' | 'admin';
 export type Caller = {
   readonly projectId: string;
   readonly keyId: string;
+  readonly role: KeyRole;
   readonly environment: Environment;
+  /** Whose limits apply; the preset's default without one. */
+  readonly plan?: string | null;
 };
 
 export type RouteInput<Params, Query, Body> = {
@@ -72,6 +76,8 @@ export type RouteDefinition<
   readonly params?: Params;
   readonly query?: Query;
   readonly body?: Body;
+  /** JSON by default, parsed and validated. A handler of multipart forms reads the request itself; its `body` only describes them. */
+  readonly bodyType?: 'multipart/form-data';
   /** By status. Refusals common to all routes are added by the OpenAPI generator. */
   readonly responses: Readonly<Record<number, RouteResponse>>;
   readonly handle: (

@@ -11,23 +11,31 @@ import { LedgerUnavailableError } from '../ledger/ledger-client.js';
 import { authenticateProject } from './authenticate.js';
 import type { Directory } from './directory/directory.js';
 import type { ErrorTable } from './error-table.js';
+import type { Limiter, LimitPass } from './limits/limiter.js';
 import type { RateLimitHeaderWriter } from './limits/rate-limit-headers.js';
-import type { LimitPass, RateLimiter } from './limits/rate-limiter.js';
+import type { TransportCheck } from './plain-http.js';
 import { BODY_BYTES_MAX, ClientGoneError, parseJson, readBody } from './read-body.js';
 import { type RefusalDetails, RefusalError, refuse } from './refusals.js';
 import type { RequestMetrics } from './request-metrics.js';
 import type { Caller, RouteContext, RouteDefinition, RouteReply } from './route.js';
+import { checkRole } from './route-roles.js';
 import { RouteTable } from './route-table.js';
+import type { UnservedText } from './routes/unserved/unserved-surfaces.js';
 import { sendJson } from './send-json.js';
 import { isDatabaseUnavailable } from './unavailable.js';
 import { refusalOfValidation } from './validation-refusal.js';
 
 export type ServeDeps = {
   readonly directory: Directory;
-  readonly limiter: RateLimiter;
+  readonly limiter: Limiter;
   readonly rateLimitHeaders: RateLimitHeaderWriter;
   readonly errors: ErrorTable;
   readonly checkAdmin: (request: Request) => void;
+  readonly checkTransport: TransportCheck;
+  /** What to do instead of calling a part of OpenAI's API that is not served. */
+  readonly unserved: UnservedText;
+  /** Whether what is under `/v1` answers without it too. */
+  readonly hasUnprefixedRoutes: boolean;
   readonly clock: Clock;
   readonly ids: IdSource;
   readonly logger: Logger;
@@ -49,8 +57,17 @@ export function requestServer(
   routes: readonly RouteDefinition[],
 ): (request: Request, response: Response) => Promise<void> {
   const table = new RouteTable<RouteDefinition>();
-  for (const route of routes) table.add(route.method, route.path, route);
+  for (const route of routes) {
+    table.add(route.method, route.path, route);
+    const alias = deps.hasUnprefixedRoutes ? unprefixedPath(route) : null;
+    if (alias !== null) table.add(route.method, alias, route);
+  }
   return (request, response) => new Exchange(deps, request, response).serve(table);
+}
+
+/** Only what a project's key opens: pages, webhooks and administration have one address. */
+function unprefixedPath({ policy, path }: RouteDefinition): string | null {
+  return policy === 'project_key' && path.startsWith('/v1/') ? path.slice('/v1'.length) : null;
 }
 
 /** One request and its response. */
@@ -91,15 +108,19 @@ class Exchange {
   }
 
   #find(table: RouteTable<RouteDefinition>) {
-    const match = table.find(this.#request.method, pathOf(this.#request.url));
+    const path = pathOf(this.#request.url);
+    this.#deps.checkTransport(this.#request, path);
+    const match = table.find(this.#request.method, path);
     switch (match.status) {
       case 'found':
         return match;
       case 'method_not_allowed':
         this.#response.setHeader('Allow', match.allow);
         throw refuse('method_not_allowed', { message: `The endpoint takes ${match.allow}.` });
-      case 'not_found':
-        throw refuse('endpoint_not_found');
+      case 'not_found': {
+        const message = this.#deps.unserved(path);
+        throw message === null ? refuse('endpoint_not_found') : refuse('endpoint_not_served', { message });
+      }
     }
   }
 
@@ -113,16 +134,19 @@ class Exchange {
     if (route.policy === 'admin') return checkAdmin(this.#request);
     const caller = await authenticateProject(this.#request, directory, clock);
     this.#caller = caller;
-    if (route.limited === false) return;
-    const admission = limiter.admit(caller.keyId, caller.projectId);
+    if (route.limited === false) return checkRole(route.operationId, caller.role);
+    const asked = limiter.admit(caller);
+    const admission = asked instanceof Promise ? await asked : asked;
     if (admission.status === 'refused') {
       throw refuse(admission.refusal, { message: admission.message, retryAfterSeconds: admission.retryAfterSeconds });
     }
     this.#pass = admission;
+    checkRole(route.operationId, caller.role);
   }
 
   async #handle(route: RouteDefinition, params: Readonly<Record<string, string>>): Promise<RouteReply> {
-    const rawBody = route.body === undefined ? null : await readBody(this.#request);
+    const readsItself = route.body === undefined || route.bodyType !== undefined;
+    const rawBody = readsItself ? null : await readBody(this.#request);
     const input = {
       params: route.params === undefined ? NOTHING : validated(route.params, params, 'path'),
       query: route.query === undefined ? NOTHING : validated(route.query, queryOf(this.#request.url), 'query'),

@@ -2,6 +2,7 @@
 import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
 import type { ChatMessage, Sampling } from '../../events/contract/index.js';
 import type { Engine, EngineResult, EngineRun } from './engine.js';
+import { type Ability, describeAbilities } from './engine-abilities-contract.js';
 
 export type EngineLimits = {
   readonly slots: number;
@@ -21,6 +22,8 @@ export type EngineUnderTest = {
   readonly short: Ask;
   /** A prompt of more tokens than this. */
   readonly promptBeyond: (tokens: number) => readonly ChatMessage[];
+  /** What it can do beside answering a conversation in text. */
+  readonly abilities?: readonly Ability[];
 };
 
 export const LONG_TOKENS = 200;
@@ -87,6 +90,7 @@ export function describeEngineContract(name: string, subject: EngineUnderTest): 
     describeAnswers(subject, engineWith);
     describeEndings(subject, engineWith);
     describeBounds(subject, engineWith);
+    describeAbilities({ abilities: subject.abilities ?? [], sampling: subject.short.sampling, makeEngine: () => engineWith() });
   });
 }
 

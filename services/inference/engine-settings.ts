@@ -8,7 +8,7 @@ export const ENGINE_SETTINGS = {
   FAREBOX_DATA_DIR: setting(z.string().default('.farebox')),
   FAREBOX_ENGINE: setting(z.enum(ENGINES).default('tiny')),
   FAREBOX_MODEL_DIR: setting(z.string().optional()),
-  /** Which of the preset's models is loaded here: by `llama`, the first with weights by default; by `upstream`, none. */
+  /** Which of the preset's models is loaded here, as `<model>` or `<model>@<quantization>`: by `llama`, the first with weights by default; by `upstream`, none. */
   FAREBOX_MODEL: setting(z.string().optional()),
   FAREBOX_ENGINE_THREADS: setting(integerText(1, 256).optional()),
   FAREBOX_ENGINE_SEQUENCES: setting(integerText(1, 256).default(8)),

@@ -54,8 +54,11 @@ export type EmbeddingRun = {
   readonly signal: AbortSignal;
 };
 
-/** `usage.completionTokens` is 0. One vector of unit length an input. */
-export type EmbeddingResult = { readonly vectors: readonly Float32Array[]; readonly usage: TokenUsage };
+/** One vector of unit length an input. `usage.completionTokens` is 0; the rest as in `EngineResult`. */
+export type EmbeddingResult = { readonly vectors: readonly Float32Array[] } & Pick<
+  EngineResult,
+  'usage' | 'usageSource' | 'systemFingerprint'
+>;
 
 export type TranscriptionRun = {
   readonly runId: string;
@@ -82,8 +85,9 @@ export class EngineError extends Error {
     message: string,
     /** Whether another attempt may succeed. */
     readonly retryable: boolean,
+    options?: ErrorOptions,
   ) {
-    super(message);
+    super(message, options);
   }
 }
 
@@ -95,9 +99,9 @@ export type EngineState =
 export interface Engine {
   /** Rejects with `EngineError`: `engine_at_capacity` beyond the queue's bound, `model_loading`, `context_length_exceeded`, … */
   run(run: EngineRun): Promise<EngineResult>;
-  /** Absent where the engine makes no embeddings. Rejects as `run` does. */
+  /** Absent where the engine makes no embeddings. Rejects as `run` does, and when it is aborted: nothing is half an embedding. */
   embed?(run: EmbeddingRun): Promise<EmbeddingResult>;
-  /** Absent where the engine does not hear. Rejects as `run` does. */
+  /** Absent where the engine does not hear. Rejects as `run` does, and when it is aborted. */
   transcribe?(run: TranscriptionRun): Promise<Transcript>;
   state(): EngineState;
   /** Resolves when loading has ended, well or not; absent where nothing is loaded. */

@@ -11,25 +11,22 @@ import { randomIdSource } from '../../platform/id-source.js';
 import { startOperationsServer } from '../../platform/operations-server.js';
 import { runService } from '../../platform/run-service.js';
 import { eventLoopScheduler } from '../../platform/scheduler.js';
-import { portText, readEnvironment, SERVER_SETTINGS, setting } from '../../platform/settings.js';
+import { poolText, portText, readEnvironment, SERVER_SETTINGS, setting } from '../../platform/settings.js';
 import { loadPreset } from '../../presets/load-preset.js';
 import { ENGINE_SETTINGS, engineSettingsOf } from './engine-settings.js';
 import { announcePresence } from './presence.js';
 import { type ServingEngines, startEngines } from './serving.js';
+import { MEDIA_SOURCE_SETTINGS, mediaSourceOf } from './whisper/media-settings.js';
+import { startTranscriber } from './whisper/start-transcriber.js';
 import { RUNS_MAX } from './worker.js';
 
 const SettingsSchema = z.object({
   ...SERVER_SETTINGS,
   ...ENGINE_SETTINGS,
+  ...MEDIA_SOURCE_SETTINGS,
   PORT: portText(8083),
   FAREBOX_PRESET: setting(z.string().default('farebox')),
-  /** Letters, digits, dots and dashes, as Kafka allows in a topic's name. */
-  FAREBOX_POOL: setting(
-    z
-      .string()
-      .regex(/^[a-z0-9.-]{1,40}$/, 'must be 1 to 40 of a-z, 0-9, dot and dash')
-      .default(DEFAULT_POOL),
-  ),
+  FAREBOX_POOL: setting(poolText.default(DEFAULT_POOL)),
 });
 
 /** Runs under way get this long to end after a signal; what is left then fails as retryable. Orchestrators kill after 30 s by default. */
@@ -64,12 +61,17 @@ await runService('inference', async ({ environment, logger, metrics, shutdown })
   });
   shutdown.push('http server', () => server.stop(CONNECTION_DRAIN_MS));
 
+  const mediaSource = mediaSourceOf(settings);
+  // Without a way to get at recordings nothing is said to hear them.
+  const transcriber = mediaSource === null ? null : await startTranscriber({ settings: engineSettingsOf(settings), preset, logger });
   const engines = await startEngines({
     settings: engineSettingsOf(settings),
+    ...(mediaSource === null ? {} : { mediaSource }),
+    ...(transcriber === null ? {} : { transcriber }),
     preset,
     environment,
     bus,
-    pool,
+    pools: [pool],
     workerId,
     logger,
     metrics,

@@ -1,6 +1,6 @@
 /** A worker's signs of life: what it serves and how full it is, every second, and a last one when it leaves. */
 import type { MessageBus } from '../../events/bus/message-bus.js';
-import { WORKER_SEEN_EVERY_MS, WORKERS_TOPIC, type WorkerSeen } from '../../events/contract/index.js';
+import { type JsonObject, WORKER_SEEN_EVERY_MS, WORKERS_TOPIC, type WorkerSeen } from '../../events/contract/index.js';
 import type { Scheduler } from '../../platform/scheduler.js';
 
 export type PresenceOptions = {
@@ -24,7 +24,7 @@ export function announcePresence({ bus, scheduler, describe, onError }: Presence
   const tell = async () => {
     const seen: WorkerSeen = isLeaving ? { ...describe(), status: 'leaving' } : describe();
     try {
-      await bus.publish(WORKERS_TOPIC, [{ key: seen.workerId, type: 'WorkerSeen', headers: {}, value: seen }]);
+      await bus.publish(WORKERS_TOPIC, [{ key: seen.workerId, type: 'WorkerSeen', headers: {}, value: seen as JsonObject }]);
     } catch (error) {
       onError(error);
     }

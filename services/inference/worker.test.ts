@@ -1,4 +1,5 @@
 /** The worker loop over the in-process bus: what it reports for every way a run can go. */
+import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Registry } from 'prom-client';
 import { InProcessBus } from '../../events/bus/in-process/in-process-bus.js';
@@ -140,6 +141,7 @@ describe('a run that completes', () => {
         errorCode: null,
         systemFingerprint: 'fp_held',
         outputs: 2,
+        responseHash: createHash('sha256').update('["one two three",[]]\n').digest('hex'),
         replyTopic: REPLIES,
       },
     ]);

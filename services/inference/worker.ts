@@ -8,16 +8,11 @@
  *     RunCancelRequested ─▶ abort ────────▶ RunFinished{cancelled}
  */
 import type { Logger } from 'pino';
-import { type BusSubscription, type Message, type MessageBus, UnknownTopicError } from '../../events/bus/message-bus.js';
+import type { BusSubscription, Message, MessageBus } from '../../events/bus/message-bus.js';
 import {
-  COUNTED_LOCALLY,
   executionOf,
-  type JsonObject,
-  NO_USAGE,
   RUN_RESULTS_TOPIC,
   RunCancelRequestedSchema,
-  type RunErrorCode,
-  type RunFinished,
   type RunRequested,
   RunRequestedSchema,
   runControlTopic,
@@ -25,9 +20,14 @@ import {
 } from '../../events/contract/index.js';
 import type { Clock } from '../../platform/clock.js';
 import type { Scheduler } from '../../platform/scheduler.js';
+import type { AnswerOutput } from './answer-output.js';
 import { CANCELLED_BEFORE_START, type Engine, EngineError, type EngineResult } from './engine.js';
+import type { MediaSource } from './media-source.js';
 import { Outbox } from './outbox.js';
 import { RecentRuns } from './recent-runs.js';
+import { type Execution, type Failure, putFailure, putOutput, putResult, type Spoken, withoutItsText } from './run-reports.js';
+import { answersOf, workOn } from './run-work.js';
+import { tellStarts } from './tell-starts.js';
 import type { WorkerMetrics } from './worker-metrics.js';
 
 /** Runs in one worker's hands, running or waiting for their engine. Engines have tighter bounds of their own. */
@@ -38,6 +38,8 @@ const ABORT_MS_MAX = 2_000;
 
 /** How often deadlines are looked at. They are minutes away, and the API waits a little longer. */
 const DEADLINE_SWEEP_MS = 250;
+
+const PAST_DEADLINE = { errorCode: 'deadline_exceeded', retryable: false } as const;
 
 export type WorkerOptions = {
   readonly bus: MessageBus;
@@ -50,6 +52,8 @@ export type WorkerOptions = {
   readonly scheduler: Scheduler;
   readonly logger: Logger;
   readonly metrics: WorkerMetrics;
+  /** Absent where no audio is to be had; transcriptions then fail. */
+  readonly mediaSource?: MediaSource;
   /** Whether the API is told who has taken its run. A worker in the API's own process cannot be lost without it. */
   readonly tellsStarts?: boolean;
 };
@@ -63,15 +67,10 @@ export type Worker = {
 /** `superseded`: a newer attempt of the same run has come, so nobody waits for this one. */
 type AbortReason = 'cancel' | 'deadline' | 'stopping' | 'superseded';
 
-type Execution = { readonly request: RunRequested; readonly execution: string };
-
-type RunUnderWay = Execution & {
+type RunUnderWay = Spoken & {
   readonly abort: AbortController;
-  /** Why it was aborted; decides what is reported. */
+  /** Why it was aborted; decides what is reported. `null` also when a failed answer ended the others. */
   abortedFor: AbortReason | null;
-  /** Text that has not been put into the outbox yet. */
-  text: string;
-  outputs: number;
 };
 
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
@@ -109,8 +108,8 @@ class WorkerLoop {
   readonly #runs = new Map<string, RunUnderWay>();
   /** Every attempt that an engine is at work on. */
   readonly #underWay = new Set<RunUnderWay>();
-  /** Runs with text to report. */
-  readonly #dirty = new Set<RunUnderWay>();
+  /** Answers with something to put out, and whose they are. */
+  readonly #dirty = new Map<AnswerOutput, RunUnderWay>();
   readonly #recent = new RecentRuns();
   readonly #outbox: Outbox;
   #executions = 0;
@@ -122,7 +121,7 @@ class WorkerLoop {
     const onError = (error: unknown) => options.logger.error({ err: error }, 'run reports could not be published');
     const { bus, scheduler } = options;
     this.#outbox = new Outbox({ bus, scheduler, lastTopic: RUN_RESULTS_TOPIC, afterLoss: withoutItsText, onError }, () =>
-      this.#gatherText(),
+      this.#gatherOutputs(),
     );
   }
 
@@ -144,26 +143,7 @@ class WorkerLoop {
       const run = this.#runs.get(parsed.data.runId);
       if (run?.request.attempt === parsed.data.attempt) taken.push(run);
     }
-    if (this.#options.tellsStarts === true && taken.length > 0) return this.#tellStarts(taken);
-  }
-
-  /** Rejects, so that the batch is delivered again and told again, when the bus does not take it. */
-  async #tellStarts(runs: readonly Execution[]): Promise<void> {
-    const byTopic = new Map<string, Message[]>();
-    for (const { request, execution } of runs) {
-      const { runId, attempt, replyTopic } = request;
-      const started: Message = { key: runId, type: 'RunStarted', headers: {}, value: { runId, attempt, execution } };
-      byTopic.set(replyTopic, [...(byTopic.get(replyTopic) ?? []), started]);
-    }
-    const publish = async (topic: string, starts: readonly Message[]) => {
-      try {
-        await this.#options.bus.publish(topic, starts);
-      } catch (error) {
-        // An API that is gone waits for nobody.
-        if (!(error instanceof UnknownTopicError)) throw error;
-      }
-    };
-    await Promise.all([...byTopic].map(([topic, starts]) => publish(topic, starts)));
+    if (this.#options.tellsStarts === true && taken.length > 0) return tellStarts(this.#options.bus, taken);
   }
 
   onControl(messages: readonly Message[]): void {
@@ -218,41 +198,51 @@ class WorkerLoop {
     const older = this.#runs.get(request.runId);
     if (older !== undefined) this.#abort(older, 'superseded');
     if (this.#recent.wasCancelled(request.runId)) {
-      this.#reportResult({ request, execution, outputs: 0 }, null, CANCELLED_BEFORE_START);
+      putResult(this.#outbox, { request, execution, answers: [], outputs: 0 }, null, CANCELLED_BEFORE_START);
       return;
     }
-    if (this.#options.clock.nowMs() >= request.deadlineMs) {
-      this.#reportFailure({ request, execution }, 'deadline_exceeded', 'The run waited past its deadline.', false);
-      return;
-    }
-    const engine = this.#options.engineFor(request);
-    if (engine === null) {
-      this.#reportFailure({ request, execution }, 'model_unavailable', `This worker does not serve ${request.model}.`, true);
-      return;
-    }
-    if (this.#underWay.size >= RUNS_MAX) {
-      this.#reportFailure({ request, execution }, 'engine_at_capacity', 'The worker has all the runs that it can hold.', true);
-      return;
-    }
-    const run: RunUnderWay = { request, execution, abort: new AbortController(), abortedFor: null, text: '', outputs: 0 };
+    const engine = this.#engineFor({ request, execution });
+    if (engine === null) return;
+    const run: RunUnderWay = {
+      request,
+      execution,
+      abort: new AbortController(),
+      abortedFor: null,
+      answers: answersOf(request),
+      outputs: 0,
+    };
     this.#runs.set(request.runId, run);
     this.#underWay.add(run);
     this.#options.metrics.runStarted();
     void this.#run(run, engine);
   }
 
+  /** `null`: there is none that may take the run, and that has been said. */
+  #engineFor(asked: Execution): Engine | null {
+    const { deadlineMs, model } = asked.request;
+    if (this.#options.clock.nowMs() >= deadlineMs) {
+      putFailure(this.#outbox, asked, { ...PAST_DEADLINE, message: 'The run waited past its deadline.' });
+      return null;
+    }
+    const engine = this.#options.engineFor(asked.request);
+    if (engine === null) {
+      const message = `This worker does not serve ${model}.`;
+      putFailure(this.#outbox, asked, { errorCode: 'model_unavailable', message, retryable: true });
+      return null;
+    }
+    if (this.#underWay.size >= RUNS_MAX) {
+      const message = 'The worker has all the runs that it can hold.';
+      putFailure(this.#outbox, asked, { errorCode: 'engine_at_capacity', message, retryable: true });
+      return null;
+    }
+    return engine;
+  }
+
   async #run(run: RunUnderWay, engine: Engine): Promise<void> {
-    const { request } = run;
+    const { request, answers, abort } = run;
+    const { mediaSource } = this.#options;
     try {
-      const result = await engine.run({
-        runId: request.runId,
-        messages: request.input.kind === 'chat' ? request.input.messages : [],
-        sampling: request.sampling,
-        stop: request.stop,
-        outputTokensBudget: request.outputTokensBudget,
-        onText: (text) => this.#onText(run, text),
-        signal: run.abort.signal,
-      });
+      const result = await workOn({ request, engine, answers, abort, mediaSource, onOutput: (answer) => this.#onOutput(run, answer) });
       this.#end(run);
       this.#report(run, engine, result);
     } catch (error) {
@@ -261,32 +251,21 @@ class WorkerLoop {
     }
   }
 
-  #onText(run: RunUnderWay, text: string): void {
-    if (run.abortedFor === 'superseded') return;
-    run.text += text;
-    if (!run.request.stream) return;
-    this.#dirty.add(run);
+  #onOutput(run: RunUnderWay, answer: AnswerOutput): void {
+    if (!run.request.stream || run.abortedFor === 'superseded') return;
+    this.#dirty.set(answer, run);
     this.#outbox.flushSoon();
   }
 
-  #gatherText(): void {
-    for (const run of this.#dirty) this.#putText(run);
+  #gatherOutputs(): void {
+    for (const [answer, run] of this.#dirty) putOutput(this.#outbox, run, answer);
     this.#dirty.clear();
-  }
-
-  #putText(run: RunUnderWay): void {
-    if (run.text === '') return;
-    const { runId, attempt, replyTopic } = run.request;
-    const value = { runId, attempt, execution: run.execution, index: run.outputs, text: run.text };
-    run.text = '';
-    run.outputs += 1;
-    this.#outbox.put(replyTopic, { key: runId, type: 'RunOutput', headers: {}, value });
   }
 
   #end(run: RunUnderWay): void {
     if (this.#runs.get(run.request.runId) === run) this.#runs.delete(run.request.runId);
     this.#underWay.delete(run);
-    this.#dirty.delete(run);
+    for (const answer of run.answers) this.#dirty.delete(answer);
     this.#options.metrics.runEnded();
     if (this.#underWay.size === 0) this.#onIdle?.();
   }
@@ -298,52 +277,32 @@ class WorkerLoop {
       this.#reportAbort(run);
       return;
     }
-    this.#putText(run);
-    this.#reportResult(run, result.systemFingerprint ?? engine.systemFingerprint, result);
+    for (const answer of run.answers) putOutput(this.#outbox, run, answer);
+    putResult(this.#outbox, run, result.systemFingerprint ?? engine.systemFingerprint, result);
   }
 
   #reportAbort(run: RunUnderWay): void {
-    if (run.abortedFor === 'deadline') this.#reportFailure(run, 'deadline_exceeded', 'The run took longer than it may.', false);
-    else this.#reportFailure(run, 'engine_failed', 'The worker is stopping.', true);
+    if (run.abortedFor === 'deadline') putFailure(this.#outbox, run, { ...PAST_DEADLINE, message: 'The run took longer than it may.' });
+    else putFailure(this.#outbox, run, { errorCode: 'engine_failed', message: 'The worker is stopping.', retryable: true });
   }
 
   #reportError(run: RunUnderWay, error: unknown): void {
-    if (run.abortedFor === 'superseded') return;
-    if (run.abortedFor === 'cancel') {
-      this.#reportResult(run, null, CANCELLED_BEFORE_START);
-    } else if (error instanceof EngineError) {
-      this.#reportFailure(run, error.code, error.message, error.retryable);
-    } else {
-      this.#options.logger.error({ err: error, runId: run.request.runId }, 'engine failed unexpectedly');
-      this.#reportFailure(run, 'engine_failed', 'The engine failed.', true);
+    const { runId } = run.request;
+    if (!(error instanceof EngineError)) this.#options.logger.error({ err: error, runId }, 'engine failed unexpectedly');
+    else if (error.cause !== undefined) this.#options.logger.warn({ err: error.cause, runId }, 'run failed');
+    switch (run.abortedFor) {
+      case 'superseded':
+        return;
+      case 'cancel':
+        putResult(this.#outbox, run, null, CANCELLED_BEFORE_START);
+        return;
+      case 'deadline':
+      case 'stopping':
+        this.#reportAbort(run);
+        return;
+      case null:
+        putFailure(this.#outbox, run, failureOf(error));
     }
-  }
-
-  #reportResult(run: Execution & { readonly outputs: number }, systemFingerprint: string | null, result: EngineResult): void {
-    const { execution, outputs } = run;
-    const { runId, accountId, attempt, replyTopic } = run.request;
-    const { outcome, finishReason, usage, usageSource } = result;
-    const value: RunFinished = {
-      runId,
-      accountId,
-      attempt,
-      execution,
-      outcome,
-      finishReason,
-      usage,
-      ...(usageSource === COUNTED_LOCALLY ? { usageSource } : {}),
-      errorCode: null,
-      systemFingerprint,
-      outputs,
-      replyTopic,
-    };
-    this.#outbox.put(RUN_RESULTS_TOPIC, { key: accountId, type: 'RunFinished', headers: {}, value: value as JsonObject });
-  }
-
-  #reportFailure({ request, execution }: Execution, errorCode: RunErrorCode, message: string, retryable: boolean): void {
-    const { runId, attempt, replyTopic } = request;
-    const value = { runId, attempt, execution, errorCode, message, retryable };
-    this.#outbox.put(replyTopic, { key: runId, type: 'RunAttemptFailed', headers: {}, value });
   }
 
   #abort(run: RunUnderWay, reason: AbortReason): void {
@@ -352,16 +311,7 @@ class WorkerLoop {
   }
 }
 
-/** The result of a run whose texts could not be handed over: nobody has the answer, so it failed and costs nothing. */
-function withoutItsText(message: Message): Message {
-  const finished = message.value as unknown as RunFinished;
-  const failed: RunFinished = {
-    ...finished,
-    outcome: 'failed',
-    finishReason: null,
-    usage: NO_USAGE,
-    errorCode: 'engine_failed',
-    outputs: 0,
-  };
-  return { ...message, value: failed as JsonObject };
+function failureOf(error: unknown): Failure {
+  if (!(error instanceof EngineError)) return { errorCode: 'engine_failed', message: 'The engine failed.', retryable: true };
+  return { errorCode: error.code, message: error.message, retryable: error.retryable };
 }

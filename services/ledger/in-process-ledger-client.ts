@@ -1,7 +1,15 @@
 /** The LedgerClient of a process that hosts the ledger itself. Maps commands to outcomes; adds nothing of its own. */
 import { type AccountLedger, type CommandOutcome, grantEventId } from './accounts/account-ledger.js';
+import { failedSettlement } from './domain/commands.js';
 import { invariant } from './domain/invariant.js';
-import type { AccountBalance, GrantResult, LedgerClient, ReservationStatus, ReserveResult } from './ledger-client.js';
+import {
+  ACCOUNT_EVENTS_MAX,
+  type AccountBalance,
+  type GrantResult,
+  type LedgerClient,
+  type ReservationStatus,
+  type ReserveResult,
+} from './ledger-client.js';
 
 export function inProcessLedgerClient(ledger: AccountLedger): LedgerClient {
   return {
@@ -24,6 +32,11 @@ export function inProcessLedgerClient(ledger: AccountLedger): LedgerClient {
     async reservation(accountId, runId) {
       return reservationStatusOf(await ledger.read(accountId, runId));
     },
+    async abandonRun({ errorCode, ...run }) {
+      await ledger.submit(failedSettlement(run, errorCode));
+    },
+    accountEvents: ({ accountId, fromRevision, maxCount }) =>
+      ledger.events(accountId, fromRevision, Math.min(maxCount, ACCOUNT_EVENTS_MAX)),
   };
 }
 

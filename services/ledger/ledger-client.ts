@@ -7,7 +7,9 @@ import type {
   GrantKind,
   Nanos,
   PriceTerms,
+  RecordedEvent,
   ReservationSettled,
+  RunErrorCode,
   TokenUsage,
 } from '../../events/contract/index.js';
 
@@ -76,10 +78,10 @@ export type GrantCredit = {
   readonly grantId: string;
   readonly opening: AccountOpening;
   readonly kind: GrantKind;
-  /** Negative only for an adjustment. */
+  /** Negative only for an adjustment, and always for a clawback. */
   readonly amountNanos: Nanos;
   readonly reason: string;
-  /** Names the ledger account `payments:<provider>` of a top-up; `manual` when staff took the money. */
+  /** Names the ledger account `payments:<provider>` of a top-up or clawback; `manual` when staff took the money. */
   readonly provider?: string;
 };
 
@@ -113,6 +115,9 @@ export type ReservationStatus =
     }
   | { readonly status: 'unknown' };
 
+/** Events of one reading: a settlement with what stands before it, several times over. */
+export const ACCOUNT_EVENTS_MAX = 16;
+
 /** The outcome of a command could not be learnt within the bound (store down or too slow). Retry with the same ids is safe. */
 export class LedgerUnavailableError extends Error {
   override readonly name = 'LedgerUnavailableError';
@@ -129,4 +134,13 @@ export interface LedgerClient {
   balance(accountId: string): Promise<AccountBalance | null>;
   /** What became of a hold; `unknown` when there never was one or it left the bounded window. */
   reservation(accountId: string, runId: string): Promise<ReservationStatus>;
+  /**
+   * Ends a run for which no work was or will be asked: failed, everything refunded. Changes nothing where no such hold is open. Idempotent;
+   * the refund is durable when it resolves.
+   */
+  abandonRun(run: { readonly accountId: string; readonly runId: string; readonly errorCode: RunErrorCode }): Promise<void>;
+  /** Facts of an account as they are stored, from a revision on; at most `ACCOUNT_EVENTS_MAX`. What receipts are made of. */
+  accountEvents(range: { readonly accountId: string; readonly fromRevision: number; readonly maxCount: number }): Promise<RecordedEvent[]>;
 }
+
+export type * from './payments/payments-client.js';

@@ -23,6 +23,9 @@ import { portText, postgresUrl, readEnvironment, SERVER_SETTINGS } from '../../p
 import { serveCalls } from './http/serve-calls.js';
 import { CALLS_PATH, ledgerSecretText } from './http/wire.js';
 import { inProcessLedgerClient } from './in-process-ledger-client.js';
+import { bookPayments } from './payments/book-payments.js';
+import { postgresOutstandingPayments } from './payments/outstanding-payments.js';
+import { paymentLedger } from './payments/payment-ledger.js';
 import { expireReservations } from './reactors/expire-reservations.js';
 import { startLedger } from './start-ledger.js';
 
@@ -66,6 +69,10 @@ await runService('ledger', async ({ environment, logger, metrics, shutdown }) =>
   const { ledger, expiry } = await startLedger({ store, bus, pool, logger, metrics, push: shutdown.push });
   const expiring = expireReservations(expiry);
   shutdown.push('expire-reservations', () => expiring.stop());
+  const { clock, scheduler } = expiry;
+  const payments = paymentLedger({ store, ledger: inProcessLedgerClient(ledger), clock, logger });
+  const booking = bookPayments({ payments, outstanding: postgresOutstandingPayments(pool), clock, scheduler, logger });
+  shutdown.push('book-payments', () => booking.stop());
 
   const relayed = eventStoreDb === null ? 'postgres' : 'eventstoredb';
   const leadership = standForLeadership({
@@ -104,7 +111,12 @@ await runService('ledger', async ({ environment, logger, metrics, shutdown }) =>
       return { ready: reasons.length === 0, reasons };
     },
     routes: {
-      [`POST ${CALLS_PATH}`]: serveCalls({ ledger: inProcessLedgerClient(ledger), secret: settings.FAREBOX_LEDGER_SECRET, logger }),
+      [`POST ${CALLS_PATH}`]: serveCalls({
+        ledger: inProcessLedgerClient(ledger),
+        payments,
+        secret: settings.FAREBOX_LEDGER_SECRET,
+        logger,
+      }),
     },
   });
   shutdown.push('http server', () => server.stop(DRAIN_MS_MAX));

@@ -21,6 +21,7 @@ import {
   ACCOUNT_BALANCE_COLUMNS,
   CONSUMER_BILLING_COLUMNS,
   JOURNAL_COLUMNS,
+  PAYMENT_COLUMNS,
   REQUEST_COLUMNS,
   TRIAL_BALANCE_COLUMNS,
   USAGE_QUARTER_COLUMNS,
@@ -181,12 +182,13 @@ export async function* pagesOf(store: EventStore, pageEvents: number) {
   }
 }
 
-/** The views that have as many rows as there are accounts. */
+/** The views that have as many rows as there are accounts, or payments. */
 async function writeKeyedViews(pool: Pool, changes: ReadModelChanges): Promise<void> {
   const table = (name: string) => `${REBUILD_SCHEMA}.${name}`;
   await fillTable(pool, table('account_balances'), ACCOUNT_BALANCE_COLUMNS, changes.accountBalances.values());
   await fillTable(pool, table('consumer_billing'), CONSUMER_BILLING_COLUMNS, changes.consumerBilling.values());
   await fillTable(pool, table('trial_balance'), TRIAL_BALANCE_COLUMNS, changes.trialBalance.values());
+  await fillTable(pool, table('payments'), PAYMENT_COLUMNS, changes.payments.values());
 }
 
 /** Applies what has been appended since, page by page, until little is left. Returns the number of events. */

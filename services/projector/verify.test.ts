@@ -1,9 +1,10 @@
 /** Verification finds what has been tampered with, says where, and is silent about sound books. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { EventStore } from '../../events/store/event-store.js';
+import { createPostgresEventStore } from '../../events/store/postgres/postgres-event-store.js';
 import type { TestDatabase } from '../../platform/testing/postgres-for-tests.js';
 import { applyLivePage } from './postgres/apply-page.js';
-import { emptyViews, openProjectorDatabase, storeWith } from './testing/projector-database.js';
+import { appendHistories, emptyViews, openProjectorDatabase, silent, storeWith } from './testing/projector-database.js';
 import { DISCREPANCIES_MAX, verifyReadModel } from './verify.js';
 
 let database: TestDatabase;
@@ -23,7 +24,7 @@ describe('sound books', () => {
     const events = (await store.readAll('', 10_000)).slice(0, count);
     await applyLivePage(database.pool, events);
     const position = events.at(-1)?.position ?? '';
-    expect(await verifyReadModel(database.pool, store)).toEqual({ events: count, position, discrepancies: [] });
+    expect(await verifyReadModel(database.pool, store)).toEqual({ events: count, linkedEvents: 144, position, discrepancies: [] });
   });
 });
 
@@ -69,6 +70,61 @@ describe('what has been tampered with is named', () => {
     await applyLivePage(database.pool, await store.readAll('', 10_000));
     await database.pool.query(sql);
     expect(await checks()).toContainEqual(expect.stringMatching(expected));
+  });
+});
+
+describe('a log that has been tampered with is told from what was written', () => {
+  let truth: EventStore;
+  const where = `from event_store.events where type = 'UsageRecorded' and data->>'chargedNanos' <> '0' order by stream, revision limit 1`;
+  const victim = async () =>
+    (await database.pool.query<{ id: string; stream: string; revision: string }>(`select id, stream, revision ${where}`)).rows[0];
+
+  beforeEach(async () => {
+    await database.pool.query('truncate event_store.events');
+    truth = createPostgresEventStore({ pool: database.pool, logger: silent });
+    await appendHistories(truth, { accounts: 3, runsPerAccount: 6 });
+    await applyLivePage(database.pool, await truth.readAll('', 10_000));
+    expect((await verifyReadModel(database.pool, truth)).discrepancies).toEqual([]);
+  });
+  afterEach(() => truth.close());
+
+  test('a row that was edited in the database is named, and nothing else', async () => {
+    const edited = await victim();
+    await database.pool.query(
+      `update event_store.events set data = (data::jsonb || '{"usage":{"promptTokens":1,"cachedTokens":0,"completionTokens":1}}')::json
+       where id = $1`,
+      [edited?.id],
+    );
+    const { discrepancies } = await verifyReadModel(database.pool, truth);
+    const chains = discrepancies.filter(({ check }) => check.startsWith('chain of '));
+    expect(chains).toHaveLength(1);
+    expect(chains[0]?.check).toBe(`chain of ${edited?.stream.replace('account-', '')}`);
+    expect(chains[0]?.words).toContain(`event ${edited?.revision} of account`);
+    expect(chains[0]?.words).toContain(`(UsageRecorded ${edited?.id})`);
+  });
+
+  test('an amount that no longer adds up is named before the log refuses to fold', async () => {
+    const edited = await victim();
+    await database.pool.query(`update event_store.events set data = (data::jsonb || '{"chargedNanos":"1"}')::json where id = $1`, [
+      edited?.id,
+    ]);
+    const { discrepancies } = await verifyReadModel(database.pool, truth);
+    expect(discrepancies.map(({ words }) => words)).toEqual([
+      expect.stringContaining(`(UsageRecorded ${edited?.id})`),
+      expect.stringMatching(/^the log does not fold: /),
+    ]);
+  });
+
+  test('keys in another order, as a store may keep them, change nothing', async () => {
+    await database.pool.query('update event_store.events set data = data::jsonb::json');
+    expect((await verifyReadModel(database.pool, truth)).discrepancies).toEqual([]);
+  });
+
+  test('a hash that was taken away is named', async () => {
+    const edited = await victim();
+    await database.pool.query(`update event_store.events set metadata = (metadata::jsonb - 'chain')::json where id = $1`, [edited?.id]);
+    const { discrepancies } = await verifyReadModel(database.pool, truth);
+    expect(discrepancies[0]?.words).toContain('has no hash');
   });
 });
 

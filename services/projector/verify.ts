@@ -1,21 +1,25 @@
 /**
  * Checks the books against the log: folds every event up to the views' checkpoint and compares. What finance staff run before they close a
- * month, and what tests run after every storm.
+ * month, and what tests run after every storm. Before that it follows every account's hash chain, so that a changed log is not taken for the truth.
  */
 import type { Pool } from 'pg';
 import type { EventStore } from '../../events/store/event-store.js';
+import { brokenLinkInWords, verifyChains } from './verification/chains.js';
 import { foldLogSums } from './verification/log-sums.js';
+import { creditsBeyondPayments } from './verification/payment-credits.js';
 import { CHECKED_VIEWS, readViewSums, type Sums, type ViewSums } from './verification/view-sums.js';
 
 /** Differences told one by one; a view that has drifted further is rebuilt, not read about. */
 export const DISCREPANCIES_MAX = 100;
 
-/** One disagreement, in words: what the view says, what the log says. */
-export type Discrepancy = { readonly check: string; readonly view: string; readonly log: string };
+/** One disagreement: what the view says, what the log says; `words` where that needs saying otherwise. */
+export type Discrepancy = { readonly check: string; readonly view: string; readonly log: string; readonly words?: string };
 
 export type Verification = {
   /** Events folded. */
   readonly events: number;
+  /** Events that carry a hash of their account's chain, over the whole log. */
+  readonly linkedEvents: number;
   /** The checkpoint up to which views and log were compared. */
   readonly position: string;
   readonly discrepancies: readonly Discrepancy[];
@@ -26,9 +30,26 @@ export type Verification = {
  * missing, and a verification while they are idle is the one that counts.
  */
 export async function verifyReadModel(pool: Pool, store: EventStore): Promise<Verification> {
+  const chains = await verifyChains(store, DISCREPANCIES_MAX);
+  const broken = chains.broken.map(
+    (link): Discrepancy => ({
+      check: `chain of ${link.accountId}`,
+      view: link.stored ?? 'no hash',
+      log: link.computed,
+      words: brokenLinkInWords(link),
+    }),
+  );
   const views = await readViewSums(pool);
-  const log = await foldLogSums(store, views.position);
-  const discrepancies: Discrepancy[] = [];
+  const log = await foldLogSums(store, views.position).catch((error: Error) => {
+    // Such a log may not fold at all; then what is wrong with it has been found already.
+    if (broken.length === 0) throw error;
+    return error;
+  });
+  if (log instanceof Error) {
+    const unfoldable = { check: 'folding the log', view: 'unknown', log: log.message, words: `the log does not fold: ${log.message}` };
+    return { events: 0, linkedEvents: chains.linked, position: views.position, discrepancies: [...broken, unfoldable] };
+  }
+  const discrepancies: Discrepancy[] = [...broken];
   const compare = (check: string, view: bigint | number, logged: bigint | number) => {
     if (view !== logged) discrepancies.push({ check, view: view.toString(), log: logged.toString() });
   };
@@ -39,10 +60,11 @@ export async function verifyReadModel(pool: Pool, store: EventStore): Promise<Ve
     }
   }
   compareTotals(compare, views.sums);
+  discrepancies.push(...creditsBeyondPayments(log.sums));
   const told = discrepancies.slice(0, DISCREPANCIES_MAX);
-  const untold = discrepancies.length - told.length;
+  const untold = discrepancies.length - told.length + chains.brokenCount - broken.length;
   if (untold > 0) told.push({ check: 'further differences', view: untold.toString(), log: '0' });
-  return { events: log.events, position: views.position, discrepancies: told };
+  return { events: log.events, linkedEvents: chains.linked, position: views.position, discrepancies: told };
 }
 
 type Compare = (check: string, view: bigint, log: bigint) => void;

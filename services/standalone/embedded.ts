@@ -25,10 +25,19 @@ import type { Preset } from '../../presets/preset-schema.js';
 import { createApi } from '../api/app.js';
 import { PostgresDirectory } from '../api/directory/postgres-directory.js';
 import { PostgresIdempotencyStore } from '../api/idempotency/postgres-idempotency-store.js';
+import { MediaStore } from '../api/media/media-store.js';
+import { createPayments } from '../api/payments/create-payments.js';
+import { reconcileRegularly } from '../api/payments/reconcile-regularly.js';
 import { PostgresReadModel } from '../api/read-model/postgres-read-model.js';
+import { makeReceiptSeed } from '../api/verification/receipt-keys.js';
+import { receiptSigning } from '../api/verification/signing-settings.js';
 import { type ServingEngines, startEngines } from '../inference/serving.js';
+import { startTranscriber } from '../inference/whisper/start-transcriber.js';
 import type { AccountLedger } from '../ledger/accounts/account-ledger.js';
 import { inProcessLedgerClient } from '../ledger/in-process-ledger-client.js';
+import { bookPayments } from '../ledger/payments/book-payments.js';
+import { postgresOutstandingPayments } from '../ledger/payments/outstanding-payments.js';
+import { paymentLedger } from '../ledger/payments/payment-ledger.js';
 import { expireReservations, releaseInterruptedReservations } from '../ledger/reactors/expire-reservations.js';
 import { startLedger } from '../ledger/start-ledger.js';
 import { PROJECTOR_GROUP, type Projector, projectionCheckpoint, startProjector } from '../projector/projector.js';
@@ -150,12 +159,16 @@ export async function startEmbedded({
     shutdown.push('expire-reservations', () => expiring.stop());
 
     onProgress('loading the engine');
+    const mediaStore = new MediaStore({ clock: systemClock });
+    const transcriber = await startTranscriber({ settings, preset, logger });
     const engines = await startEngines({
       settings,
+      mediaSource: mediaStore.source,
+      ...(transcriber === null ? {} : { transcriber }),
       preset,
       environment,
       bus,
-      pool: DEFAULT_POOL,
+      pools: poolsServed(preset, settings.pool),
       workerId: EMBEDDED_WORKER,
       logger,
       metrics,
@@ -170,6 +183,10 @@ export async function startEmbedded({
     });
     shutdown.push('directory', () => directory.close());
     const ledgerClient = inProcessLedgerClient(ledger);
+    const { clock, scheduler } = expiry;
+    const paymentsClient = paymentLedger({ store, ledger: ledgerClient, clock, logger });
+    const booking = bookPayments({ payments: paymentsClient, outstanding: postgresOutstandingPayments(pool), clock, scheduler, logger });
+    shutdown.push('book-payments', () => booking.stop());
     const idempotencyStore = new PostgresIdempotencyStore(pool);
     // `database.claim` has made sure that nobody else is at work on it.
     await idempotencyStore.endLeases();
@@ -184,8 +201,17 @@ export async function startEmbedded({
     });
     shutdown.push('http server', () => server.stop(STRAGGLERS_MS_MAX));
     const baseUrl = `http://${printableHost(settings.host)}:${server.port}`;
+    const signing = await receiptSigning(settings.receipts, () => dataDirectory.secret('receipt-key', makeReceiptSeed));
+    const publicBaseUrl = settings.publicUrl ?? baseUrl;
+    const payments = createPayments({ settings: settings.payments, payments: paymentsClient, pool, clock, publicBaseUrl });
+    if (payments !== null) {
+      const reconciling = reconcileRegularly({ ...payments, pool, clock, scheduler, logger });
+      shutdown.push('reconcile-payments', () => reconciling.stop());
+    }
     const api = createApi({
       preset,
+      mediaStore,
+      payments,
       ledger: ledgerClient,
       bus,
       directory,
@@ -202,10 +228,12 @@ export async function startEmbedded({
       logger,
       metricsRegistry: metrics,
       adminKey,
-      publicBaseUrl: settings.publicUrl ?? baseUrl,
+      publicBaseUrl,
       instanceId: ids.next('ins'),
+      receiptSigning: signing,
       readiness: () => readinessOf({ store, bus, engines }),
       engineContext: engines.contextOf,
+      transport: settings.transport,
     });
     await api.start();
     shutdown.push('api', () => api.stop());
@@ -227,6 +255,13 @@ export async function startEmbedded({
     await shutdown.run();
     throw error;
   }
+}
+
+/** One machine stands in for every pool that the preset names, unless it is told which one it is. */
+function poolsServed({ pools }: Preset, own: string | undefined): readonly [string, ...string[]] {
+  if (own !== undefined) return [own];
+  const [first, ...others] = pools.map(({ id }) => id);
+  return first === undefined ? [DEFAULT_POOL] : [first, ...others];
 }
 
 async function caughtUp(projector: Projector, store: EventStore): Promise<void> {

@@ -49,7 +49,7 @@ const engines = await startEngines({
   preset,
   environment: {},
   bus,
-  pool: DEFAULT_POOL,
+  pools: [DEFAULT_POOL],
   workerId: 'ins_arm64',
   logger: createLogger({ level: 'warn', name: 'arm64' }),
   metrics: createMetrics(),

@@ -5,8 +5,8 @@
 import { describeWithBroker, startTestBroker } from '../../events/bus/kafka/testing/brokers-for-tests.js';
 import { startEventStoreDouble } from '../../events/store/eventstoredb/testing/double/event-store-double.js';
 import { KAFKA_4_VERSION } from '../../platform/kafka/dev-broker.js';
-import { describeHuntJourney } from '../journeys/hunt.js';
-import { describeHuruJourney } from '../journeys/huru.js';
+import { describeHuntConformance } from '../conformance/hunt.js';
+import { describeHuruConformance } from '../conformance/huru.js';
 import { describeNewcomerJourney } from '../journeys/newcomer.js';
 import type { CreateDeployment, Deployment } from '../support/deployment.js';
 import { createDistributedDeployment } from '../support/distributed-deployment.js';
@@ -39,7 +39,7 @@ const createOnEventStoreDb: CreateDeployment = async (options) => {
 
 await describeWithBroker('the distributed journeys', () => {
   describeNewcomerJourney('distributed', create);
-  describeHuntJourney('distributed', create);
-  describeHuruJourney('distributed', create);
+  describeHuntConformance('distributed', create);
+  describeHuruConformance('distributed', create);
   describeNewcomerJourney('distributed on EventStoreDB', createOnEventStoreDb);
 });

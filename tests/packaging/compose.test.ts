@@ -165,7 +165,9 @@ describe('secrets', () => {
 
   test('have no default: what is not given stops the start with a reason', () => {
     const secrets = variables.filter(({ name }) => isSecret(name));
-    expect(new Set(secrets.map(({ name }) => name))).toEqual(new Set(['POSTGRES_PASSWORD', 'FAREBOX_LEDGER_SECRET', 'FAREBOX_ADMIN_KEY']));
+    expect(new Set(secrets.map(({ name }) => name))).toEqual(
+      new Set(['POSTGRES_PASSWORD', 'FAREBOX_LEDGER_SECRET', 'FAREBOX_MEDIA_SECRET', 'FAREBOX_ADMIN_KEY']),
+    );
     expect(secrets.filter(({ rest }) => !/^:\?.+/.test(rest))).toEqual([]);
   });
 

@@ -11,6 +11,11 @@ export type KnownSettings = { readonly known: ReadonlySet<string>; readonly requ
 const SHARED: Readonly<Record<string, string>> = {
   SERVER_SETTINGS: 'platform/settings.ts',
   ENGINE_SETTINGS: 'services/inference/engine-settings.ts',
+  TRANSPORT_SETTINGS: 'services/api/plain-http.ts',
+  MEDIA_SERVICE_SETTINGS: 'services/api/media/media-service.ts',
+  MEDIA_SOURCE_SETTINGS: 'services/inference/whisper/media-settings.ts',
+  SIGNING_SETTINGS: 'services/api/verification/signing-settings.ts',
+  PAYMENT_SETTINGS: 'services/api/payments/payment-settings.ts',
 };
 
 /** Readers of settings of their own, and where they are. */

@@ -39,6 +39,20 @@ const unsupported = (name: string, value: unknown, names = name): BadInput => ({
   names,
 });
 
+/** A bomb for whoever compiles it. */
+const NESTED_GROUPS = `${'('.repeat(60_000)}${')'.repeat(60_000)}`;
+const tool = (name: string, parameters?: unknown) => ({ type: 'function', function: { name, parameters } });
+const schemaFormat = (schema: unknown) => ({ type: 'json_schema', json_schema: { name: 'x', schema } });
+
+const completion = (name: string, body: Readonly<Record<string, unknown>>, code: string, names: string): BadInput => ({
+  name: `completions: ${name}`,
+  path: '/v1/completions',
+  body,
+  status: 400,
+  code,
+  names,
+});
+
 export const BAD_INPUTS: readonly BadInput[] = [
   { name: 'no JSON', call: json('{'), status: 400, code: 'malformed_json' },
   { name: 'JSON cut in the middle', call: json('{"model":"m","messages":[{"role":"us'), status: 400, code: 'malformed_json' },
@@ -96,16 +110,32 @@ export const BAD_INPUTS: readonly BadInput[] = [
   invalid('stream as text', { stream: 'yes' }, 'stream'),
   invalid('five stop sequences', { stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop'),
   invalid('an empty stop sequence', { stop: '' }, 'stop'),
-  unsupported('tools', [{ type: 'function', function: { name: 'f' } }]),
-  unsupported('tool_choice', 'required'),
-  unsupported('logprobs', true),
-  unsupported('n', 2),
-  unsupported('logit_bias', { 50256: -100 }),
+  invalid('nine answers', { n: 9 }, 'n'),
+  invalid('top_logprobs without logprobs', { top_logprobs: 3 }, 'top_logprobs'),
+  invalid('a bias for what is no token', { logit_bias: { hello: 1 } }, 'logit_bias'),
+  invalid('a tool_choice without tools', { tool_choice: 'required' }, 'tool_choice'),
+  invalid('a tool name with a control character', { tools: [tool('a\u0007b')] }, 'tools[0].function.name'),
+  invalid('two tools of one name', { tools: [tool('f'), tool('f')] }, 'f'),
+  invalid('a tool_choice of an unknown tool', { tools: [tool('f')], tool_choice: tool('g') }, 'tool_choice'),
+  invalid('parameters nobody can be held to', { tools: [tool('f', { type: 'object', not: {} })] }, 'tools[0].function.parameters'),
+  invalid('a result of no call', { messages: [{ role: 'tool', content: 'x', tool_call_id: 'c' }] }, 'tool_call_id'),
+  invalid('a schema of 60,000 nested groups', { response_format: schemaFormat({ type: 'string', pattern: NESTED_GROUPS }) }, 'schema'),
+  invalid('a schema without one', { response_format: { type: 'json_schema', json_schema: { name: 'x' } } }, 'schema'),
+  unsupported('functions', [{ name: 'f' }]),
+  unsupported('tools', [{ type: 'web_search' }], 'web_search'),
   unsupported('audio', { voice: 'x' }),
   unsupported('modalities', ['audio']),
-  unsupported('response_format', { type: 'json_schema', json_schema: {} }),
+  unsupported('response_format', { type: 'xml' }),
   unsupported('messages', [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'http://169.254.169.254/' } }] }], 'image_url'),
-  unsupported('messages', [{ role: 'tool', content: 'x', tool_call_id: 'c' }], 'tool'),
+  unsupported('messages', [{ role: 'function', name: 'f', content: 'x' }], 'tool_calls'),
+  completion('no prompt', {}, 'invalid_request', 'prompt'),
+  completion('an empty prompt', { prompt: '' }, 'invalid_request', 'prompt'),
+  completion('texts and tokens', { prompt: ['x', [1]] }, 'invalid_request', 'prompt[1]'),
+  completion('33 prompts', { prompt: Array.from({ length: 33 }, () => 'x') }, 'invalid_request', 'prompt'),
+  completion('half a token', { prompt: [1.5] }, 'invalid_request', 'prompt[0]'),
+  completion('echo', { prompt: 'x', echo: true }, 'unsupported_parameter', 'echo'),
+  completion('suffix', { prompt: 'x', suffix: 'y' }, 'unsupported_parameter', 'suffix'),
+  completion('best_of', { prompt: 'x', best_of: 3 }, 'unsupported_parameter', 'best_of'),
   {
     name: 'a prompt longer than the context',
     body: { messages: [{ role: 'user', content: LONG_PROMPT }] },

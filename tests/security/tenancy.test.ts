@@ -7,13 +7,19 @@ import { systemClock } from '../../platform/clock.js';
 import { randomIdSource } from '../../platform/id-source.js';
 import { createEmbeddedDeployment, type EmbeddedDeployment } from '../support/embedded-deployment.js';
 import { createFareboxClient, type FareboxClient, type SignedUp } from '../support/farebox-client.js';
+import type { Call } from '../support/http-client.js';
 import { type OpenApiRoute, openApiRoutes, pathWith } from '../support/openapi-routes.js';
 import { liftLimits, writePreset } from '../support/preset-file.js';
 import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.js';
+import { waveFile } from '../support/wave-file.js';
 
 /** What belongs to a tenant, by the part of the path that comes before its id. */
-type Belongings = { readonly keys: readonly string[]; readonly consumers: readonly string[]; readonly requests: readonly string[] };
+type Belongings = Readonly<Record<'keys' | 'consumers' | 'payments' | 'requests', readonly string[]>>;
 type Tenant = SignedUp & { readonly email: string; readonly name: string; readonly belongings: Belongings };
+
+const CHECKOUT = { pack_id: 'usd_5' };
+/** Of routes that look at the body before the id. */
+const BODIES: Readonly<Record<string, unknown>> = { createConsumerCheckout: CHECKOUT };
 
 /** Ids in these paths belong to nobody. */
 const SHARED = ['models'];
@@ -48,14 +54,30 @@ async function tenant(name: string, email: string): Promise<Tenant> {
     ['Idempotency-Key', 'the-same-key-of-both-tenants'],
   ]);
   const extraKey = await client.call('/v1/keys', { key, json: { name: `Second key of ${name}` } });
+  const checkout = await client.call('/v1/billing/checkout', { key, json: CHECKOUT });
   const consumers = await client.call('/v1/consumers', { key });
   const requests = [paid, byConsumer].flatMap(({ body }) => [body.id, body.farebox.request_id, body.id.replace('chatcmpl-', 'run_')]);
   return {
     ...project,
     name,
     email,
-    belongings: { keys: [project.keyId, extraKey.body.id], consumers: consumers.body.data.map(({ id }: { id: string }) => id), requests },
+    belongings: {
+      keys: [project.keyId, extraKey.body.id],
+      consumers: consumers.body.data.map(({ id }: { id: string }) => id),
+      payments: [checkout.body.reference],
+      requests,
+    },
   };
+}
+
+/** A second of sound as a form. */
+async function recording(): Promise<Call> {
+  const { body } = await client.call('/v1/models', { key: alice.key });
+  const form = new FormData();
+  form.append('model', body.data.find(({ kind }: { kind: string }) => kind === 'transcription').id);
+  form.append('file', new File([new Uint8Array(waveFile(1))], 'tone.wav', { type: 'audio/wav' }));
+  const content = new Response(form);
+  return { raw: Buffer.from(await content.arrayBuffer()), headers: [['Content-Type', content.headers.get('content-type') ?? '']] };
 }
 
 function kindOf(route: OpenApiRoute): string {
@@ -64,14 +86,14 @@ function kindOf(route: OpenApiRoute): string {
 
 /** An id of the right form that nobody has. */
 function unknownIdLike(id: string): string {
-  const prefix = /^[a-z]+[_-]/.exec(id)?.[0] ?? '';
+  const prefix = /^(?:[a-z]+[_-])+/.exec(id)?.[0] ?? '';
   return prefix + randomIdSource(systemClock).next('key').slice('key_'.length);
 }
 
 const isTenantRoute = (route: OpenApiRoute) =>
   route.policy === 'project_key' && route.pathParameters.length > 0 && !SHARED.includes(kindOf(route));
 const ask = (route: OpenApiRoute, id: string, key: string) =>
-  client.call(pathWith(route, id), { method: route.method, key, ...(route.hasBody ? { json: {} } : {}) });
+  client.call(pathWith(route, id), { method: route.method, key, ...(route.hasBody ? { json: BODIES[route.operationId] ?? {} } : {}) });
 
 describe('the matrix of two tenants', () => {
   test('every route with an id is known here', () => {
@@ -187,14 +209,17 @@ describe('the policy of every route', () => {
   });
 
   test('each route that may charge leaves an entry in the ledger', async () => {
-    const bodies: Record<string, unknown> = {
-      createChatCompletion: { model: 'farebox-tiny', messages: [{ role: 'user', content: 'What does this cost?' }] },
+    const bodies: Record<string, Parameters<typeof client.call>[1]> = {
+      createChatCompletion: { json: { model: 'farebox-tiny', messages: [{ role: 'user', content: 'What does this cost?' }] } },
+      createCompletion: { json: { model: 'farebox-tiny', prompt: 'What does this cost?', max_tokens: 5 } },
+      createEmbeddings: { json: { model: 'farebox-tiny', input: 'What does this cost?' } },
+      createTranscription: await recording(),
     };
     const billed = routes.filter(({ isBilled }) => isBilled);
     expect(billed.map(({ operationId }) => operationId).sort()).toEqual(Object.keys(bodies).sort());
     for (const route of billed) {
-      const answer = await client.call(route.path, { key: alice.key, json: bodies[route.operationId] });
-      expect(answer.status).toBe(200);
+      const answer = await client.call(route.path, { method: 'POST', key: alice.key, ...bodies[route.operationId] });
+      expect([route.operationId, answer.status]).toEqual([route.operationId, 200]);
       const explained = await client.call(`/v1/requests/${answer.headers['x-request-id']}/explain`, { key: alice.key });
       expect(explained.body.steps.map(({ event_type }: { event_type: string }) => event_type)).toEqual([
         'CreditReserved',

@@ -160,7 +160,8 @@ export class ApiNode {
         pool: DEFAULT_POOL,
         bus: this.#bus,
         scheduler: this.actor.scheduler,
-        onText,
+        onOutput: ({ text }) => onText(text),
+        abandon: (run) => this.ledger.abandonRun(run),
         onEnded: resolve,
         onTrouble: (message) => this.#world.trace.note(`trouble: ${message}`),
       });

@@ -1,4 +1,5 @@
 /** What must hold once everything has come to rest: log, ledger, bus, views and acknowledgements tell one story. */
+import { createHash } from 'node:crypto';
 import { decodeAccountEvent, type RecordedEvent } from '../../events/contract/index.js';
 import { type AccountState, emptyAccount, evolve } from '../../services/ledger/domain/account-state.js';
 import { stateFromSnapshot, stateToSnapshot } from '../../services/ledger/domain/snapshot.js';
@@ -15,6 +16,7 @@ export async function checkEnd(world: World, deployment: Deployment): Promise<vo
   const log = await world.store.readAll('', 10_000);
   mustHold(log.length === oracle.log.length, '8 log', () => `the store holds ${log.length} events of ${oracle.log.length}`);
   checkFolds(world, log);
+  checkChains(log);
   checkViews(world, views);
   checkRebuild(views, log);
   await checkBalances(world, deployment);
@@ -60,6 +62,31 @@ function checkFolds(world: World, log: readonly RecordedEvent[]): void {
       () => `${accountId} folds to ${state.availableNanos} ${state.heldNanos}; the books say ${books}`,
     );
   }
+}
+
+/** Whoever wrote it, in whatever order and however often it was tried: the hash that an event carries is the one that its history gives. */
+function checkChains(log: readonly RecordedEvent[]): void {
+  const chains = new Map<string, string>();
+  for (const { stream, revision, id, type, version, data, metadata } of log) {
+    const facts = JSON.stringify(sorted({ data, id, type, version }));
+    const chain = createHash('sha256')
+      .update(`${chains.get(stream) ?? '0'.repeat(64)}\n${facts}`)
+      .digest('hex');
+    mustHold(
+      metadata.chain === chain,
+      '15 chain',
+      () => `event ${revision} of ${stream} carries ${metadata.chain}; its history gives ${chain}`,
+    );
+    chains.set(stream, chain);
+  }
+}
+
+/** Plain, and sharing no code with the ledger. Keys that look like numbers do not occur in events. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  const keys = Object.keys(value).sort();
+  return Object.fromEntries(keys.map((key) => [key, sorted((value as Record<string, unknown>)[key])]));
 }
 
 /** Every row of every view against the oracle's own books. */

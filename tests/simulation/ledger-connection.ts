@@ -47,5 +47,7 @@ export function connectLedger(world: World, actor: Actor, nodes: () => readonly 
     grant: (command) => call('grant', (client) => client.grant(command)),
     balance: (accountId) => call('balance', (client) => client.balance(accountId)),
     reservation: (accountId, runId) => call('reservation', (client) => client.reservation(accountId, runId)),
+    accountEvents: (range) => call('account events', (client) => client.accountEvents(range)),
+    abandonRun: (run) => call('abandon run', (client) => client.abandonRun(run)),
   };
 }

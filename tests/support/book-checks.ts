@@ -32,7 +32,8 @@ async function viewsCaughtUp(books: Books): Promise<void> {
   const expected = Number(rows[0]?.events ?? 0);
   const seen = async () => {
     const { rows: views } = await books.pool.query<{ events: string }>(
-      `select coalesce(sum(revision + 1), 0)::text as events from read_model.account_balances`,
+      `select coalesce(sum(revision + 1), 0)::text as events
+       from (select revision from read_model.account_balances union all select revision from read_model.payments) as streams`,
     );
     return Number(views[0]?.events ?? 0) >= expected;
   };

@@ -19,6 +19,7 @@ import { type ServiceName, ServiceProcess } from './service-process.js';
 const CLI = fileURLToPath(new URL('../../services/standalone/cli.js', import.meta.url));
 const ADMIN_KEY = 'fbx_admin_of_the_tests_0123456789abcdef';
 const LEDGER_SECRET = 'ledger-secret-of-the-tests-0123456789';
+const MEDIA_SECRET = 'media-secret-of-the-tests-0123456789';
 const LEDGERS = 2;
 const WORKERS = 2;
 
@@ -123,6 +124,7 @@ export class DistributedDeployment implements Deployment {
       FAREBOX_ENGINE: 'echo',
       FAREBOX_ADMIN_KEY: ADMIN_KEY,
       FAREBOX_LEDGER_SECRET: LEDGER_SECRET,
+      FAREBOX_MEDIA_SECRET: MEDIA_SECRET,
       ...(this.#options.eventStoreDbUrl === undefined ? {} : { ESDB_URL: this.#options.eventStoreDbUrl }),
       ...this.#options.environment,
       ...environment,

@@ -70,7 +70,15 @@ const CHAT_FIELDS = [
   'stream_options',
   'n',
   'tools',
+  'tool_choice',
   'response_format',
+  'logprobs',
+  'top_logprobs',
+  'logit_bias',
+  'prompt',
+  'input',
+  'dimensions',
+  'encoding_format',
   'user',
   'metadata',
   'name',
@@ -144,6 +152,9 @@ function chatBody(random: SeededRandom, { models }: FuzzMaterial): Record<string
   const content = () => (random.chance(0.8) ? `Hello ${random.pick(TEXTS)}` : [{ type: 'text', text: random.pick(TEXTS) }]);
   return {
     model: random.pick(models),
+    // Of the other billed routes; chat drops them as unknown.
+    prompt: random.chance(0.5) ? random.pick(TEXTS) : [random.pick(TEXTS), `Hello ${random.pick(TEXTS)}`],
+    input: random.chance(0.5) ? random.pick(TEXTS) : [[random.below(300), random.below(300)]],
     messages: Array.from({ length: 1 + random.below(3) }, () => ({
       role: random.pick(roles.slice(0, 2 + random.below(4))),
       content: content(),

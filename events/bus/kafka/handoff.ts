@@ -11,6 +11,7 @@
  *                        │  ▼
  *                     backing off ──end()──▶ idle: every offer is answered with the reason
  */
+import { Pause } from '../../../platform/pause.js';
 import type { Message, SubscribeOptions } from '../message-bus.js';
 
 /** Messages handed over at once unless the subscriber says otherwise. */
@@ -38,7 +39,7 @@ export class Handoff {
   #isWorking = false;
   #isEnding = false;
   #endReason: Error | null = null;
-  #endPause: () => void = () => {};
+  readonly #pause = new Pause();
   #onIdle: (() => void)[] = [];
 
   constructor(options: SubscribeOptions) {
@@ -63,7 +64,7 @@ export class Handoff {
     if (!this.#isWorking || this.#isEnding) return;
     this.#isEnding = true;
     this.#endReason = reason;
-    this.#endPause();
+    this.#pause.end();
   }
 
   /** Resolves when no handler runs and nothing waits. */
@@ -113,7 +114,7 @@ export class Handoff {
         tell(() => onError?.(error));
         // A report of poison that fails itself has not happened, and the batch is tried again.
         if (deliveries >= attemptsMax && tell(() => onPoison?.(messages, error))) break;
-        if (!this.#isEnding) await this.#pause(Math.min(REDELIVERY_DELAY_MS * 2 ** (deliveries - 1), REDELIVERY_DELAY_MAX_MS));
+        if (!this.#isEnding) await this.#pause.wait(Math.min(REDELIVERY_DELAY_MS * 2 ** (deliveries - 1), REDELIVERY_DELAY_MAX_MS));
         if (this.#isEnding) return;
       }
     }
@@ -121,16 +122,6 @@ export class Handoff {
       offer.next += count;
       offer.onHandled((offer.messages[offer.next - 1] as OfferedMessage).offset);
     }
-  }
-
-  #pause(delayMs: number): Promise<void> {
-    return new Promise((resume) => {
-      const timer = setTimeout(resume, delayMs);
-      this.#endPause = () => {
-        clearTimeout(timer);
-        resume();
-      };
-    });
   }
 }
 

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import { Kafka, type LogEntry, logLevel, type RetryOptions, type SASLOptions } from 'kafkajs';
 import type { Logger } from 'pino';
-import type { Environment } from '../../../platform/settings.js';
+import { z } from 'zod';
+import { type Environment, readEnvironment, type SettingsFault, setting } from '../../../platform/settings.js';
 import type { ConnectionGate } from './connection-gate.js';
 
 export const SASL_MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const;
@@ -55,46 +56,81 @@ function logTo(logger: Logger, { level, namespace, log }: LogEntry): void {
   else logger.trace({ kafka: namespace, ...facts }, message);
 }
 
+const BROKER = /^[^:\s]+:\d+$|^\[[0-9a-f:]+\]:\d+$/i;
+
+const brokersText = setting(
+  z
+    .string('must name at least one host:port')
+    .transform((text) => text.split(',').flatMap((broker) => broker.trim() || []))
+    .superRefine((brokers, context) => {
+      if (brokers.length === 0) context.addIssue('must name at least one host:port');
+      const malformed = brokers.find((broker) => !BROKER.test(broker));
+      if (malformed !== undefined) context.addIssue(`lists ${malformed}, which is not host:port`);
+    }),
+);
+
+/** A path in, the file's text out. */
+const pemFile = setting(
+  z
+    .string()
+    .transform((path, context) => {
+      try {
+        return readFileSync(path, 'utf8');
+      } catch (error) {
+        context.addIssue(`cannot be read: ${(error as Error).message}`);
+        return z.NEVER;
+      }
+    })
+    .optional(),
+);
+
+const TLS_FILES = { KAFKA_TLS_CA_FILE: pemFile, KAFKA_TLS_CERT_FILE: pemFile, KAFKA_TLS_KEY_FILE: pemFile };
+
+const SettingsSchema = z.object({
+  KAFKA_BROKERS: brokersText,
+  KAFKA_TLS: setting(z.enum(['true', 'false'], 'must be true or false').default('false')),
+  ...TLS_FILES,
+  KAFKA_SASL_MECHANISM: setting(z.enum(SASL_MECHANISMS, `must be one of ${SASL_MECHANISMS.join(', ')}`).optional()),
+  KAFKA_SASL_USERNAME: setting(z.string().optional()),
+  KAFKA_SASL_PASSWORD: setting(z.string().optional()),
+});
+type Settings = z.infer<typeof SettingsSchema>;
+
+/** What a variable asks of others. Told beside what is wrong with each by itself, so that one start shows everything. */
+function faultsBetween(given: Environment): SettingsFault[] {
+  const isSet = (variable: string) => given[variable] !== undefined && given[variable] !== '';
+  const faults: SettingsFault[] = [];
+  if (given['KAFKA_TLS'] !== 'true') {
+    for (const variable of Object.keys(TLS_FILES).filter(isSet)) faults.push({ variable, message: 'is set, but KAFKA_TLS is not true' });
+  }
+  if (isSet('KAFKA_SASL_MECHANISM')) {
+    for (const variable of ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'].filter((name) => !isSet(name))) {
+      faults.push({ variable, message: 'is needed by KAFKA_SASL_MECHANISM' });
+    }
+  }
+  return faults;
+}
+
 /**
  * Reads `KAFKA_BROKERS` (comma-separated), `KAFKA_TLS` (`true`), `KAFKA_TLS_CA_FILE`, `KAFKA_TLS_CERT_FILE`, `KAFKA_TLS_KEY_FILE`,
- * `KAFKA_SASL_MECHANISM`, `KAFKA_SASL_USERNAME` and `KAFKA_SASL_PASSWORD`. Throws, naming the variable, when one is missing or wrong.
+ * `KAFKA_SASL_MECHANISM`, `KAFKA_SASL_USERNAME` and `KAFKA_SASL_PASSWORD`. Throws `SettingsError`, naming all that are missing or wrong.
  */
 export function kafkaSettingsFromEnvironment(given: Environment, clientId: string): KafkaSettings {
-  // An empty variable is an unset one.
-  const environment = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ''));
-  const brokers = (environment['KAFKA_BROKERS'] ?? '')
-    .split(',')
-    .map((broker) => broker.trim())
-    .filter((broker) => broker !== '');
-  if (brokers.length === 0) throw new Error('KAFKA_BROKERS must name at least one host:port');
-  const malformed = brokers.find((broker) => !/^[^:\s]+:\d+$|^\[[0-9a-f:]+\]:\d+$/i.test(broker));
-  if (malformed !== undefined) throw new Error(`KAFKA_BROKERS lists ${malformed}, which is not host:port`);
-  const tls = tlsOf(environment);
-  const sasl = saslOf(environment);
-  return { brokers, clientId, ...(tls === undefined ? {} : { tls }), ...(sasl === undefined ? {} : { sasl }) };
+  const settings = readEnvironment(SettingsSchema, given, faultsBetween);
+  const tls = tlsOf(settings);
+  const sasl = saslOf(settings);
+  return { brokers: settings.KAFKA_BROKERS, clientId, ...(tls === undefined ? {} : { tls }), ...(sasl === undefined ? {} : { sasl }) };
 }
 
-function tlsOf(environment: Environment): KafkaSettings['tls'] {
-  const isOn = environment['KAFKA_TLS'];
-  if (isOn !== undefined && isOn !== 'true' && isOn !== 'false') throw new Error('KAFKA_TLS must be true or false');
-  const files = { ca: 'KAFKA_TLS_CA_FILE', cert: 'KAFKA_TLS_CERT_FILE', key: 'KAFKA_TLS_KEY_FILE' };
-  const given = Object.entries(files).filter(([, variable]) => environment[variable] !== undefined);
-  if (isOn !== 'true') {
-    if (given.length > 0) throw new Error(`${given[0]?.[1]} is set, but KAFKA_TLS is not true`);
-    return undefined;
-  }
-  if (given.length === 0) return true;
-  return Object.fromEntries(given.map(([option, variable]) => [option, readFileSync(environment[variable] as string, 'utf8')]));
+function tlsOf(settings: Settings): KafkaSettings['tls'] {
+  if (settings.KAFKA_TLS === 'false') return undefined;
+  const files = { ca: settings.KAFKA_TLS_CA_FILE, cert: settings.KAFKA_TLS_CERT_FILE, key: settings.KAFKA_TLS_KEY_FILE };
+  const given = Object.entries(files).filter(([, text]) => text !== undefined);
+  return given.length === 0 ? true : Object.fromEntries(given);
 }
 
-function saslOf(environment: Environment): KafkaSettings['sasl'] {
-  const mechanism = environment['KAFKA_SASL_MECHANISM'];
-  if (mechanism === undefined) return undefined;
-  const known = SASL_MECHANISMS.find((one) => one === mechanism);
-  if (known === undefined) throw new Error(`KAFKA_SASL_MECHANISM must be one of ${SASL_MECHANISMS.join(', ')}`);
-  const username = environment['KAFKA_SASL_USERNAME'];
-  const password = environment['KAFKA_SASL_PASSWORD'];
-  if (username === undefined || password === undefined)
-    throw new Error('KAFKA_SASL_MECHANISM needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD');
-  return { mechanism: known, username, password };
+function saslOf(settings: Settings): KafkaSettings['sasl'] {
+  const { KAFKA_SASL_MECHANISM: mechanism, KAFKA_SASL_USERNAME: username, KAFKA_SASL_PASSWORD: password } = settings;
+  if (mechanism === undefined || username === undefined || password === undefined) return undefined;
+  return { mechanism, username, password };
 }

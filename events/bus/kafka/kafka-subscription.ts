@@ -7,6 +7,7 @@
  *     stopped
  */
 import type { Logger } from 'pino';
+import { Pause } from '../../../platform/pause.js';
 import type { BusSubscription, SubscribeOptions } from '../message-bus.js';
 import { ConsumerSession } from './consumer-session.js';
 import type { KafkaSettings } from './kafka-settings.js';
@@ -27,7 +28,9 @@ export class KafkaSubscription implements BusSubscription {
   #isStopped = false;
   /** An outage is told once, not at every attempt to end it. */
   #isOutageTold = false;
-  #endPause: () => void = () => {};
+  readonly #pause = new Pause();
+  /** Ends the wait for the loss of the session that is joined. */
+  #endWatch: () => void = () => {};
   #supervision: Promise<void> = Promise.resolve();
 
   constructor(options: KafkaSubscriptionOptions) {
@@ -49,7 +52,8 @@ export class KafkaSubscription implements BusSubscription {
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#isJoined = false;
-    this.#endPause();
+    this.#pause.end();
+    this.#endWatch();
     await this.#session?.close();
     await this.#supervision;
   }
@@ -77,7 +81,7 @@ export class KafkaSubscription implements BusSubscription {
       }
       this.#isJoined = false;
       await session.close();
-      if (!this.#isStopped) await this.#pause(delayMs);
+      if (!this.#isStopped) await this.#pause.wait(delayMs);
       delayMs = Math.min(delayMs * 2, REOPEN_DELAY_MAX_MS);
     }
     // A subscription that is stopped before it has joined is not an error of whoever waits for it.
@@ -91,7 +95,7 @@ export class KafkaSubscription implements BusSubscription {
     let onLost: (reason: Error) => void = () => {};
     const lost = new Promise<void>((resolve, reject) => {
       onLost = reject;
-      this.#endPause = resolve;
+      this.#endWatch = resolve;
     });
     // It may be lost before it has joined, which `open` reports.
     lost.catch(() => {});
@@ -111,16 +115,6 @@ export class KafkaSubscription implements BusSubscription {
     } catch (cause) {
       this.#options.logger.error({ err: cause, topic, group }, 'an error listener failed');
     }
-  }
-
-  #pause(delayMs: number): Promise<void> {
-    return new Promise((resume) => {
-      const timer = setTimeout(resume, delayMs);
-      this.#endPause = () => {
-        clearTimeout(timer);
-        resume();
-      };
-    });
   }
 }
 

@@ -6,20 +6,54 @@ export type Project = {
   readonly name: string;
   readonly slug: string;
   readonly environment: Environment;
+  /** Whose limits apply; the preset's `limits` for `null` and for none. */
+  readonly plan?: string | null;
   readonly createdAtMs: number;
 };
+
+/**
+ * What the holder of a key may do: `owner` everything, `developer` run and read, `finance` see to the money without running anything. Which
+ * routes that means is in services/api/route-roles.ts.
+ */
+export const KEY_ROLES = ['owner', 'developer', 'finance'] as const;
+export type KeyRole = (typeof KEY_ROLES)[number];
 
 export type ApiKey = {
   readonly keyId: string;
   readonly projectId: string;
   readonly name: string;
+  readonly role: KeyRole;
   readonly environment: Environment;
   /** First characters, for people to recognise it by; never enough to use. */
   readonly hint: string;
   readonly createdAtMs: number;
   readonly lastUsedAtMs: number | null;
   readonly revokedAtMs: number | null;
+  /** Set on a key that was rotated: it works until then. */
+  readonly retiresAtMs: number | null;
 };
+
+/** A key to be made. Without a role it is an owner's. */
+export type NewApiKey = Omit<ApiKey, 'lastUsedAtMs' | 'revokedAtMs' | 'retiresAtMs' | 'role'> & { readonly role?: KeyRole };
+
+export type KeyRotation = {
+  readonly projectId: string;
+  /** The key to be replaced. */
+  readonly keyId: string;
+  /** Its successor, which has its name, role and environment. */
+  readonly successor: Pick<ApiKey, 'keyId' | 'hint'>;
+  readonly secret: string;
+  readonly nowMs: number;
+  /** 0 ends the old key at once. */
+  readonly graceMs: number;
+  /** At most as many keys as this may be on their way out at once. */
+  readonly activeMax: number;
+};
+
+export type KeyRotationResult =
+  | { readonly status: 'rotated'; readonly key: ApiKey; readonly replaced: ApiKey }
+  /** `unknown`: no such key in this project. `ended`: revoked, rotated before, or expired. */
+  | { readonly status: 'unknown' | 'ended' | 'too_many_retiring' };
 
 export type Consumer = {
   readonly consumerId: string;
@@ -37,9 +71,13 @@ export interface Directory {
   /** `slug` taken: `null`. */
   createProject(project: Project): Promise<Project | null>;
   project(projectId: string): Promise<Project | null>;
+  /** `null` gives the preset's default back. Keys see it within a second. `null` for a project that is unknown. */
+  setPlan(projectId: string, plan: string | null): Promise<Project | null>;
 
   /** Stores the SHA-256 of the secret. `null` when the project already has `activeMax` active keys, decided under a row lock. */
-  createKey(key: Omit<ApiKey, 'lastUsedAtMs' | 'revokedAtMs'>, secret: string, activeMax: number): Promise<ApiKey | null>;
+  createKey(key: NewApiKey, secret: string, activeMax: number): Promise<ApiKey | null>;
+  /** Makes the successor and ends the old key, or says when it ends, in one transaction. */
+  rotateKey(rotation: KeyRotation): Promise<KeyRotationResult>;
   /** Those not revoked first, newest first within; bounded. */
   listKeys(projectId: string): Promise<ApiKey[]>;
   /** `null` for a key that is unknown or another project's. Revoking twice keeps the first time. */

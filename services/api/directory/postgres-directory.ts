@@ -3,10 +3,10 @@
  * brings the statement timeout.
  */
 import { timingSafeEqual } from 'node:crypto';
-import type { Pool } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { LruMap } from '../limits/lru-map.js';
 import { isSecretShaped, secretDigest } from './api-key-secret.js';
-import type { ApiKey, Consumer, Directory, KeyLookup, Project } from './directory.js';
+import type { ApiKey, Consumer, Directory, KeyLookup, KeyRotation, KeyRotationResult, NewApiKey, Project } from './directory.js';
 import {
   CONSUMER_COLUMNS,
   type ConsumerRow,
@@ -21,6 +21,7 @@ import {
 import { normalisedEmail } from './email.js';
 import { KeyCache } from './key-cache.js';
 import { KEY_USE_INTERVAL_MS, type KeyUse, KeyUseRecorder } from './key-use-recorder.js';
+import { rotateKey } from './rotate-key.js';
 
 const DAY_MS = 86_400_000;
 
@@ -73,9 +74,9 @@ export class PostgresDirectory implements Directory {
 
   async createProject(project: Project): Promise<Project | null> {
     const result = await this.#pool.query(
-      `insert into api.projects (project_id, name, slug, environment, created_at) values ($1, $2, $3, $4, $5)
+      `insert into api.projects (project_id, name, slug, environment, created_at, plan) values ($1, $2, $3, $4, $5, $6)
        on conflict on constraint projects_slug_unique do nothing`,
-      [project.projectId, project.name, project.slug, project.environment, new Date(project.createdAtMs)],
+      [project.projectId, project.name, project.slug, project.environment, new Date(project.createdAtMs), project.plan ?? null],
     );
     return result.rowCount === 1 ? project : null;
   }
@@ -87,19 +88,22 @@ export class PostgresDirectory implements Directory {
     return rows[0] === undefined ? null : projectFromRow(rows[0]);
   }
 
-  async createKey(key: Omit<ApiKey, 'lastUsedAtMs' | 'revokedAtMs'>, secret: string, activeMax: number): Promise<ApiKey | null> {
-    const client = await this.#pool.connect();
-    let isBroken = false;
-    try {
-      await client.query('begin');
-      // Its own statement: the count below must see what was committed while this one waited for the lock.
-      const locked = await client.query('select 1 from api.projects where project_id = $1 for update', [key.projectId]);
-      if (locked.rowCount !== 1) throw new RangeError(`project ${key.projectId} does not exist`);
+  async setPlan(projectId: string, plan: string | null): Promise<Project | null> {
+    const { rows } = await this.#pool.query<ProjectRow>(
+      `update api.projects as p set plan = $2 where p.project_id = $1 returning ${PROJECT_COLUMNS}`,
+      [projectId, plan],
+    );
+    return rows[0] === undefined ? null : projectFromRow(rows[0]);
+  }
+
+  createKey(key: NewApiKey, secret: string, activeMax: number): Promise<ApiKey | null> {
+    return this.#underProjectLock(key.projectId, async (client) => {
       const inserted = await client.query<KeyRow>(
-        `insert into api.keys as k (key_id, project_id, name, environment, hint, secret_sha256, created_at)
-         select $1, $2, $3, $4, $5, $6, $7
+        `insert into api.keys as k (key_id, project_id, name, environment, hint, secret_sha256, created_at, role)
+         select $1, $2, $3, $4, $5, $6, $7, $10
          where (select count(*) from api.keys a
-                where a.project_id = $2 and a.revoked_at is null and coalesce(a.last_used_at, a.created_at) > $8) < $9
+                where a.project_id = $2 and a.revoked_at is null and a.retires_at is null
+                  and coalesce(a.last_used_at, a.created_at) > $8) < $9
          returning ${KEY_COLUMNS}`,
         [
           key.keyId,
@@ -111,18 +115,18 @@ export class PostgresDirectory implements Directory {
           new Date(key.createdAtMs),
           new Date(key.createdAtMs - this.#unusedExpiryMs),
           activeMax,
+          key.role ?? 'owner',
         ],
       );
-      await client.query('commit');
       return inserted.rows[0] === undefined ? null : keyFromRow(inserted.rows[0]);
-    } catch (error) {
-      await client.query('rollback').catch(() => {
-        isBroken = true;
-      });
-      throw error;
-    } finally {
-      client.release(isBroken);
-    }
+    });
+  }
+
+  async rotateKey(rotation: KeyRotation): Promise<KeyRotationResult> {
+    const result = await this.#underProjectLock(rotation.projectId, (client) => rotateKey(client, rotation, this.#unusedExpiryMs));
+    if (result.status !== 'rotated') return result;
+    this.#keys.forget(result.replaced.secret_sha256.toString('base64'));
+    return { status: 'rotated', key: keyFromRow(result.key), replaced: keyFromRow(result.replaced) };
   }
 
   async listKeys(projectId: string): Promise<ApiKey[]> {
@@ -151,7 +155,7 @@ export class PostgresDirectory implements Directory {
     const known = await this.#keys.get(digest.toString('base64'), () => this.#findKey(digest));
     // The row was found by its digest; comparing again in constant time guards against a cache or an index that answers for another key.
     if (known === null || !timingSafeEqual(known.digest, digest)) return UNKNOWN;
-    if (known.key.revokedAtMs !== null) return REVOKED;
+    if (known.key.revokedAtMs !== null || (known.key.retiresAtMs !== null && nowMs >= known.key.retiresAtMs)) return REVOKED;
     const lastSeenMs = known.usedAtMs ?? known.key.createdAtMs;
     if (nowMs - lastSeenMs >= this.#unusedExpiryMs) return EXPIRED;
     if (known.usedAtMs === null || nowMs - known.usedAtMs >= KEY_USE_INTERVAL_MS) {
@@ -201,6 +205,28 @@ export class PostgresDirectory implements Directory {
   /** Writes the uses of keys that are still pending. The pool is its owner's to end. */
   async close(): Promise<void> {
     await this.#uses.close();
+  }
+
+  /** Keys of one project are counted and changed one after the other. */
+  async #underProjectLock<Result>(projectId: string, change: (client: PoolClient) => Promise<Result>): Promise<Result> {
+    const client = await this.#pool.connect();
+    let isBroken = false;
+    try {
+      await client.query('begin');
+      // Its own statement: what follows must see what was committed while this one waited for the lock.
+      const locked = await client.query('select 1 from api.projects where project_id = $1 for update', [projectId]);
+      if (locked.rowCount !== 1) throw new RangeError(`project ${projectId} does not exist`);
+      const result = await change(client);
+      await client.query('commit');
+      return result;
+    } catch (error) {
+      await client.query('rollback').catch(() => {
+        isBroken = true;
+      });
+      throw error;
+    } finally {
+      client.release(isBroken);
+    }
   }
 
   async #findKey(digest: Buffer): Promise<KnownKey | null> {

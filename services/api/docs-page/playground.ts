@@ -1,5 +1,5 @@
 /** The pages and scripts of the playground. Everything comes from this server; nothing is inlined, so the policy needs no exceptions. */
-import { escapeHtml } from '../routes/top-up/top-up-page.js';
+import { escapeHtml } from '../payments/html-page.js';
 
 /** Swagger UI sets styles through the DOM, which needs no `unsafe-inline`, and shows icons from `data:` URIs in its style sheet. */
 export const PLAYGROUND_POLICY = [

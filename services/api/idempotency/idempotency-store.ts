@@ -26,6 +26,8 @@ export type IdempotencyClaim = {
   readonly accountId: string;
   readonly instanceId: string;
   readonly nowMs: number;
+  /** How long the key is remembered; `IDEMPOTENCY_RETENTION_MS` where absent, and never longer. */
+  readonly retentionMs?: number;
 };
 
 export type ClaimResult =

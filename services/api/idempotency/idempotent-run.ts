@@ -54,6 +54,8 @@ export type IdempotencyOptions = {
   readonly ledger: LedgerClient;
   readonly clock: Clock;
   readonly instanceId: string;
+  /** From the preset. */
+  readonly retentionMs?: number;
   readonly onTrouble: (message: string, error: unknown) => void;
 };
 
@@ -153,6 +155,7 @@ export class Idempotency {
       accountId: request.accountId,
       instanceId: this.#options.instanceId,
       nowMs: this.#options.clock.nowMs(),
+      ...(this.#options.retentionMs === undefined ? {} : { retentionMs: this.#options.retentionMs }),
     };
   }
 }

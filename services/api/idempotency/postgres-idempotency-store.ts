@@ -133,7 +133,7 @@ function claimValues(claim: IdempotencyClaim): unknown[] {
     claim.accountId,
     claim.instanceId,
     new Date(claim.nowMs + CLAIM_LEASE_MS),
-    new Date(claim.nowMs + IDEMPOTENCY_RETENTION_MS),
+    new Date(claim.nowMs + (claim.retentionMs ?? IDEMPOTENCY_RETENTION_MS)),
     new Date(claim.nowMs),
   ];
 }

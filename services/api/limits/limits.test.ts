@@ -5,30 +5,10 @@ import { LruMap } from './lru-map.js';
 import { createRateLimitHeaders } from './rate-limit-headers.js';
 import { RateLimiter } from './rate-limiter.js';
 import { SlidingWindow } from './sliding-window.js';
+import { describeLimiterContract, MovableClock, START_MS } from './testing/limiter-contract.js';
 import { TokenBucket } from './token-bucket.js';
 
-const START_MS = Date.parse('2026-03-20T12:30:00Z');
-class MovableClock {
-  timeMs = START_MS;
-  nowMs(): number {
-    return this.timeMs;
-  }
-}
 const caller = { keyId: 'key_1', projectId: 'prj_1' };
-const hunt = { sliding_window: { requests_per_minute: 60, burst: 120 }, concurrent_requests: 10, headers: ['simple' as const] };
-
-/** Admits and at once ends `count` requests; returns how many got in. */
-function admitted(limiter: RateLimiter, count: number, key = caller): number {
-  let passes = 0;
-  for (let n = 0; n < count; n += 1) {
-    const pass = limiter.admit(key.keyId, key.projectId);
-    if (pass.status === 'admitted') {
-      passes += 1;
-      pass.release();
-    }
-  }
-  return passes;
-}
 
 describe('sliding window', () => {
   test('in any window at most the limit passes, compared with an exact log', () => {
@@ -93,66 +73,11 @@ describe('token bucket', () => {
   });
 });
 
-describe('limiter', () => {
-  test('H7: sixty a minute, a short burst of 120, never more on average', () => {
-    const clock = new MovableClock();
-    const limiter = new RateLimiter(hunt, clock);
-    expect(admitted(limiter, 200)).toBe(120);
-    clock.timeMs += 60_000;
-    expect(admitted(limiter, 200)).toBe(0);
-    clock.timeMs += 62_000;
-    expect(admitted(limiter, 60)).toBe(60);
-  });
-
-  test('H7: ten at the same time; a pass released twice counts once', () => {
-    const limiter = new RateLimiter(hunt, new MovableClock());
-    const passes = Array.from({ length: 10 }, () => limiter.admit('key_1', 'prj_1'));
-    expect(limiter.admit('key_1', 'prj_1')).toMatchObject({ status: 'refused', refusal: 'concurrency_limited' });
-    const [first] = passes;
-    if (first?.status !== 'admitted') throw new Error('refused');
-    first.release();
-    first.release();
-    expect(limiter.concurrentOf('key_1')).toBe(9);
-    expect(admitted(limiter, 1)).toBe(1);
-  });
-
-  test('a request that one limit refuses uses up nothing of the others', () => {
-    const limiter = new RateLimiter(
-      { ...hunt, token_bucket: { per_minute: 5, per_day: 1_000 }, headers: ['simple', 'minute_day'] },
-      new MovableClock(),
-    );
-    expect(admitted(limiter, 50)).toBe(5);
-    expect(limiter.usageOf(caller)).toMatchObject({
-      requests: { remaining: 55 },
-      project: { minute: { remaining: 0 }, day: { remaining: 995 } },
-    });
-  });
-
-  test('keys of one project share its bucket, projects share nothing', () => {
-    const limiter = new RateLimiter({ token_bucket: { per_minute: 6, per_day: 1_000 }, headers: ['minute_day'] }, new MovableClock());
-    expect(admitted(limiter, 4, { keyId: 'key_1', projectId: 'prj_1' })).toBe(4);
-    expect(admitted(limiter, 4, { keyId: 'key_2', projectId: 'prj_1' })).toBe(2);
-    expect(admitted(limiter, 4, { keyId: 'key_3', projectId: 'prj_2' })).toBe(4);
-  });
-
-  test('V3: tokens are counted by their bound first and by the engine’s count after', () => {
-    const clock = new MovableClock();
-    const limiter = new RateLimiter({ tokens_per_minute: 1_000, headers: ['requests_tokens'] }, clock);
-    const first = limiter.reserveTokens('key_1', 900);
-    if ('status' in first) throw new Error('refused');
-    expect(limiter.reserveTokens('key_1', 200)).toMatchObject({ status: 'refused', refusal: 'rate_limited', retryAfterSeconds: 61 });
-    first.settle(100);
-    first.settle(0);
-    expect(limiter.usageOf(caller).tokens?.remaining).toBe(900);
-    expect('status' in limiter.reserveTokens('key_1', 900)).toBe(false);
-  });
-
-  test('a bound above the whole limit still passes when nothing else is counted', () => {
-    const limiter = new RateLimiter({ tokens_per_minute: 1_000, headers: ['requests_tokens'] }, new MovableClock());
-    expect('status' in limiter.reserveTokens('key_1', 50_000)).toBe(false);
-    expect(limiter.reserveTokens('key_1', 1)).toMatchObject({ status: 'refused' });
-  });
-});
+describeLimiterContract('the limiter of one process', async (offer, clock) => ({
+  limiters: [new RateLimiter(offer, clock)],
+  settled: async () => undefined,
+  close: async () => undefined,
+}));
 
 describe('headers', () => {
   const limits = {
@@ -161,11 +86,10 @@ describe('headers', () => {
     token_bucket: { per_minute: 60, per_day: 1_000 },
   };
   const writtenBy = (headers: ('simple' | 'requests_tokens' | 'minute_day')[], known: typeof caller | null) => {
-    const clock = new MovableClock();
-    const limiter = new RateLimiter({ ...limits, headers }, clock);
-    admitted(limiter, 2);
+    const limiter = new RateLimiter({ limits: { ...limits, headers }, plans: {} }, new MovableClock());
+    for (let n = 0; n < 2; n += 1) limiter.admit(caller);
     const list: string[] = [];
-    createRateLimitHeaders({ ...limits, headers }, limiter, () => clock.nowMs())(list, known);
+    createRateLimitHeaders(headers, limiter)(list, known);
     return Object.fromEntries(list.flatMap((name, index) => (index % 2 === 0 ? [[name, list[index + 1]]] : [])));
   };
 

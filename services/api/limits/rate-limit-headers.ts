@@ -3,11 +3,10 @@
  * x-ratelimit-{limit,remaining,reset}-{requests,tokens}, resets in ISO 8601. `minute_day`: X-RateLimit-{Limit,Remaining,Reset}-{Minute,Day},
  * resets in epoch seconds. A family is sent where the preset names it and has the limit behind it.
  */
-import type { Preset } from '../../../presets/preset-schema.js';
-import type { RateLimiter } from './rate-limiter.js';
+import type { RATE_LIMIT_HEADER_FAMILIES } from '../../../presets/preset-schema.js';
+import type { LimitedCaller, Limiter, WindowUsage } from './limiter.js';
 
-type CallerIds = { readonly keyId: string; readonly projectId: string };
-type Window = { readonly limit: number; readonly remaining: number; readonly resetMs: number };
+type HeaderFamily = (typeof RATE_LIMIT_HEADER_FAMILIES)[number];
 
 /** Limit, remaining, reset. */
 type HeaderNames = readonly [string, string, string];
@@ -18,14 +17,14 @@ const MINUTE: HeaderNames = ['X-RateLimit-Limit-Minute', 'X-RateLimit-Remaining-
 const DAY: HeaderNames = ['X-RateLimit-Limit-Day', 'X-RateLimit-Remaining-Day', 'X-RateLimit-Reset-Day'];
 
 /** Appends names and values to a flat list. `caller` is `null` when nobody was authenticated: then nothing remains to be used. */
-export type RateLimitHeaderWriter = (into: string[], caller: CallerIds | null) => void;
+export type RateLimitHeaderWriter = (into: string[], caller: LimitedCaller | null) => void;
 
-export function createRateLimitHeaders(limits: Preset['limits'], limiter: RateLimiter, nowMs: () => number): RateLimitHeaderWriter {
-  const simple = limits.headers.includes('simple');
-  const requestsTokens = limits.headers.includes('requests_tokens');
-  const minuteDay = limits.headers.includes('minute_day');
+export function createRateLimitHeaders(families: readonly HeaderFamily[], limiter: Limiter): RateLimitHeaderWriter {
+  const simple = families.includes('simple');
+  const requestsTokens = families.includes('requests_tokens');
+  const minuteDay = families.includes('minute_day');
   return (into, caller) => {
-    const usage = caller === null ? anonymousUsage(limits, nowMs()) : limiter.usageOf(caller);
+    const usage = limiter.usageOf(caller);
     // Without a sliding window the project's bucket is what limits requests a minute.
     const requests = usage.requests ?? usage.project?.minute ?? null;
     if (simple && requests !== null) {
@@ -42,20 +41,8 @@ export function createRateLimitHeaders(limits: Preset['limits'], limiter: RateLi
   };
 }
 
-function pushWindow(into: string[], names: HeaderNames, window: Window, reset: string): void {
+function pushWindow(into: string[], names: HeaderNames, window: WindowUsage, reset: string): void {
   into.push(names[0], String(window.limit), names[1], String(Math.floor(window.remaining)), names[2], reset);
-}
-
-function anonymousUsage(limits: Preset['limits'], nowMs: number) {
-  const nothing = (limit: number): Window => ({ limit, remaining: 0, resetMs: nowMs });
-  return {
-    requests: limits.sliding_window === undefined ? null : nothing(limits.sliding_window.requests_per_minute),
-    tokens: limits.tokens_per_minute === undefined ? null : nothing(limits.tokens_per_minute),
-    project:
-      limits.token_bucket === undefined
-        ? null
-        : { minute: nothing(limits.token_bucket.per_minute), day: nothing(limits.token_bucket.per_day) },
-  };
 }
 
 /** Rounded up, so that who waits until then has waited long enough. */

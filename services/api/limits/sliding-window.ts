@@ -4,19 +4,32 @@
  */
 
 /** Slots of one window. With a window of a minute an amount counts for 60 to 61 seconds. */
-const SLOTS = 60;
+export const SLOTS = 60;
 /** One more than the window has, so that the oldest slot leaves only when its youngest amount is a window old. */
 const RING = SLOTS + 1;
 
 export class SlidingWindow {
   readonly #amounts = new Float64Array(RING);
+  readonly windowMs: number;
   readonly #slotMs: number;
   #head: number;
   #total = 0;
 
   constructor(windowMs: number, nowMs: number) {
+    this.windowMs = windowMs;
     this.#slotMs = windowMs / SLOTS;
     this.#head = this.#slotAt(nowMs);
+  }
+
+  get slotMs(): number {
+    return this.#slotMs;
+  }
+
+  /** Takes over what was counted elsewhere: one amount per place of the ring, of which the slot `head` is the newest. */
+  load(amounts: readonly number[], head: number): void {
+    this.#amounts.set(amounts);
+    this.#total = amounts.reduce((sum, amount) => sum + amount, 0);
+    this.#head = head;
   }
 
   /** Sum of the amounts in the window. */

@@ -1,16 +1,36 @@
 /** A token bucket: holds up to `capacity` tokens and refills evenly over `periodMs`. Pure; the caller brings the time. */
 
 export class TokenBucket {
-  readonly capacity: number;
-  readonly #tokensPerMs: number;
+  #capacity: number;
+  readonly #periodMs: number;
+  #tokensPerMs: number;
   #tokens: number;
   #refilledAtMs: number;
 
   constructor(capacity: number, periodMs: number, nowMs: number) {
-    this.capacity = capacity;
+    this.#capacity = capacity;
+    this.#periodMs = periodMs;
     this.#tokensPerMs = capacity / periodMs;
     this.#tokens = capacity;
     this.#refilledAtMs = nowMs;
+  }
+
+  get capacity(): number {
+    return this.#capacity;
+  }
+
+  /** What was taken stays taken: a larger bucket has more left, a smaller one less. */
+  resize(capacity: number, nowMs: number): void {
+    this.#refill(nowMs);
+    this.#tokens = Math.max(0, this.#tokens + capacity - this.#capacity);
+    this.#capacity = capacity;
+    this.#tokensPerMs = capacity / this.#periodMs;
+  }
+
+  /** Takes over what was counted elsewhere: `used` tokens were missing at `atMs`. */
+  load(used: number, atMs: number): void {
+    this.#tokens = this.#capacity - used;
+    this.#refilledAtMs = atMs;
   }
 
   /** Whole tokens to be had now. */
@@ -34,14 +54,14 @@ export class TokenBucket {
   /** Unix milliseconds at which the bucket is full again. */
   fullAtMs(nowMs: number): number {
     this.#refill(nowMs);
-    return nowMs + Math.ceil((this.capacity - this.#tokens) / this.#tokensPerMs);
+    return nowMs + Math.ceil((this.#capacity - this.#tokens) / this.#tokensPerMs);
   }
 
   /** Floating point may leave a token at 0.999999…; the epsilon keeps a promised refill time true. */
   #refill(nowMs: number): void {
     if (nowMs <= this.#refilledAtMs) return;
     const refilled = this.#tokens + (nowMs - this.#refilledAtMs) * this.#tokensPerMs;
-    this.#tokens = Math.min(this.capacity, refilled + 1e-9);
+    this.#tokens = Math.min(this.#capacity, refilled + 1e-9);
     this.#refilledAtMs = nowMs;
   }
 }

@@ -1,5 +1,5 @@
 /** What all routes have in common in the document: the error body of the preset's dialect, the refusals that any route may give, headers. */
-import type { Preset } from '../../../presets/preset-schema.js';
+import { headerBrand, type Preset } from '../../../presets/preset-schema.js';
 import type { RouteDefinition } from '../route.js';
 import type { JsonSchema } from './json-schemas.js';
 
@@ -37,7 +37,10 @@ export function commonRefusals(route: RouteDefinition, preset: Pick<Preset, 'err
   if (route.params !== undefined || route.query !== undefined || route.body !== undefined) refusals.set(400, 'The request is not valid');
   if (route.policy !== 'public') refusals.set(401, 'The key is missing or wrong');
   if (route.policy === 'admin') refusals.set(403, 'This needs the admin key');
-  if (route.policy === 'project_key') add(refusals, errors.disabled_key_status, 'The key was revoked or has expired');
+  if (route.policy === 'project_key') {
+    add(refusals, errors.disabled_key_status, 'The key was revoked or has expired');
+    add(refusals, 403, 'The role of the key does not allow this');
+  }
   if (route.billed === true) {
     add(refusals, errors.insufficient_credit.status, 'Not enough credit');
     add(refusals, errors.semantic_status, 'A parameter is out of range');
@@ -71,8 +74,17 @@ const REQUEST_HEADERS_OF_BILLED_ROUTES: Readonly<Record<string, string>> = {
 };
 
 /** Request headers that a route reads, by name. */
-export function requestHeadersOf(route: RouteDefinition): Readonly<Record<string, string>> {
-  return { ...(route.billed === true ? REQUEST_HEADERS_OF_BILLED_ROUTES : {}), ...route.requestHeaders };
+export function requestHeadersOf(route: RouteDefinition, preset: Pick<Preset, 'brand' | 'pools'>): Readonly<Record<string, string>> {
+  return { ...(route.billed === true ? { ...REQUEST_HEADERS_OF_BILLED_ROUTES, ...brandHeaders(preset) } : {}), ...route.requestHeaders };
+}
+
+function brandHeaders({ brand, pools }: Pick<Preset, 'brand' | 'pools'>): Readonly<Record<string, string>> {
+  const prefix = `X-${headerBrand(brand)}`;
+  const ofPools = {
+    [`${prefix}-Pool`]: `Pins the pool: ${pools.map(({ id }) => id).join(', ')}.`,
+    [`${prefix}-Pool-Fallback`]: '`strict` (default): 503 where the pool has nobody for the model. `nearest`: the next pool then.',
+  };
+  return { [`${prefix}-Idempotency-Key`]: 'The same as Idempotency-Key.', ...(pools.length === 0 ? {} : ofPools) };
 }
 
 const HEADERS_OF_FAMILY: Readonly<Record<Limits['headers'][number], Readonly<Record<string, string>>>> = {

@@ -4,7 +4,9 @@
  */
 import type { Preset } from '../../../presets/preset-schema.js';
 import type { RouteDefinition, RoutePolicy } from '../route.js';
+import { rolesOf } from '../route-roles.js';
 import { commonRefusals, errorSchema, isLimited, requestHeadersOf, responseHeaders } from './common-responses.js';
+import { exampleBody } from './example-bodies.js';
 import { type JsonSchema, SchemaComponents } from './json-schemas.js';
 
 export type OpenApiOptions = {
@@ -35,6 +37,8 @@ const SECURITY_OF: Readonly<Record<RoutePolicy, readonly JsonSchema[]>> = {
 };
 
 const RATE_LIMITED = 429;
+/** Named in the description; more would bury what else it says. */
+const SHOWN_MODELS_MAX = 30;
 
 type Generator = { readonly components: SchemaComponents; readonly headers: Record<string, JsonSchema>; readonly preset: Preset };
 
@@ -51,7 +55,7 @@ export function openApiDocument(options: OpenApiOptions): OpenApiDocument {
     info: {
       title: `${preset.brand.display_name} API`,
       version: options.version,
-      description: 'OpenAI-compatible inference, paid from prepaid credit: reserved before a request runs, settled or refunded after.',
+      description: descriptionOf(preset),
     },
     servers: [{ url: options.publicBaseUrl }],
     tags: [...new Set(routes.map((route) => route.tag))].map((name) => ({ name })),
@@ -62,13 +66,23 @@ export function openApiDocument(options: OpenApiOptions): OpenApiDocument {
         projectKey: {
           type: 'http',
           scheme: 'bearer',
-          description: `A project's key: ${preset.api_keys.live_prefix}… or ${preset.api_keys.test_prefix}…`,
+          description: `A project's key: ${preset.api_keys.live_prefix}… or ${preset.api_keys.test_prefix}…; \`x-roles\` names the roles that may call.`,
         },
         adminKey: { type: 'http', scheme: 'bearer', description: "The operator's admin key." },
       },
       headers: generator.headers,
     },
   };
+}
+
+function descriptionOf({ models, unprefixed_routes: isUnprefixed }: Preset): string {
+  const shown = models.slice(0, SHOWN_MODELS_MAX).map(({ id }) => `\`${id}\``);
+  const more = models.length > shown.length ? ' and more' : '';
+  return [
+    'OpenAI-compatible inference, paid from prepaid credit: reserved before a request runs, settled or refunded after.',
+    `Models: ${shown.join(', ')}${more}; \`GET /v1/models\` has them all.`,
+    ...(isUnprefixed ? ['What a project key opens under `/v1` answers without it too.'] : []),
+  ].join('\n\n');
 }
 
 /** `/v1/requests/:id` is `/v1/requests/{id}`; `*name`, which takes the rest of a path, has no better expression in OpenAPI than a parameter. */
@@ -80,7 +94,7 @@ function operation(generator: Generator, route: RouteDefinition): JsonSchema {
   const parameters = [
     ...parametersOf(generator, route, 'path'),
     ...parametersOf(generator, route, 'query'),
-    ...Object.entries(requestHeadersOf(route)).map(([name, description]) => ({
+    ...Object.entries(requestHeadersOf(route, generator.preset)).map(([name, description]) => ({
       name,
       in: 'header',
       description,
@@ -93,6 +107,7 @@ function operation(generator: Generator, route: RouteDefinition): JsonSchema {
     tags: [route.tag],
     security: SECURITY_OF[route.policy],
     'x-policy': route.policy,
+    ...(route.policy === 'project_key' ? { 'x-roles': rolesOf(route.operationId) } : {}),
     ...(route.billed === true ? { 'x-billed': true } : {}),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(route.body === undefined
@@ -100,7 +115,12 @@ function operation(generator: Generator, route: RouteDefinition): JsonSchema {
       : {
           requestBody: {
             required: true,
-            content: { 'application/json': { schema: generator.components.schemaOf(route.body, 'input') } },
+            content: {
+              [route.bodyType ?? 'application/json']: {
+                schema: generator.components.schemaOf(route.body, 'input'),
+                ...exampleBody(route.operationId, generator.preset),
+              },
+            },
           },
         }),
     responses: responsesOf(generator, route),

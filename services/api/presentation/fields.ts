@@ -19,8 +19,8 @@ export const amountText = z
 
 export const exactAmountText = z
   .string()
-  .regex(/^-?\d{1,40}(\.\d{1,20})?$/)
-  .meta({ description: 'A decimal string before rounding.', examples: ['0.0000012345'] });
+  .regex(/^-?\d{1,40}(\.\d{1,20}…?)?$/)
+  .meta({ description: 'A decimal string before rounding; one that does not end is cut off with `…`.', examples: ['0.0000012345'] });
 
 export const timeText = z.string().meta({ format: 'date-time', examples: ['2026-04-27T15:30:00.000Z'] });
 export const unitText = z.string().meta({ description: 'Currency code, or "credit".', examples: ['USD'] });

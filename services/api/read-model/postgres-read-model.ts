@@ -3,7 +3,14 @@
  * other and a slow one cannot hold a connection for long. Values reach SQL as parameters only.
  */
 import type { Pool, PoolClient } from 'pg';
-import { type CancelPolicy, type PriceTermsWire, termsFromWire, type UsageSource } from '../../../events/contract/index.js';
+import {
+  type AudioUsage,
+  type CancelPolicy,
+  type PriceTermsWire,
+  type TokenUsage,
+  termsFromWire,
+  type UsageSource,
+} from '../../../events/contract/index.js';
 import {
   ACCOUNTS_PER_READ_MAX,
   type AccountRevision,
@@ -47,10 +54,12 @@ export class PostgresReadModel implements ReadModel {
     return this.#read(async (client) => {
       const { rows } = await client.query<RequestRow>(
         `select r.run_id, r.account_id, r.project_id, r.consumer_id, r.key_id, r.model, r.unit, r.status, r.finish_reason, r.error_code,
-                r.attempt, r.prompt_tokens, r.cached_tokens, r.completion_tokens, r.usage_source, r.held_nanos::text, r.charged_nanos::text,
+                r.attempt, r.prompt_tokens, r.cached_tokens, r.completion_tokens, r.audio_bytes::text, r.audio_ms::text,
+                r.audio_bytes_held::text, r.audio_ms_held::text, r.usage_source, r.held_nanos::text, r.charged_nanos::text,
                 r.refunded_nanos::text, r.price_version, r.terms::text, r.prompt_tokens_max, r.output_tokens_budget, r.cancel_policy,
                 ${epochMs('r.reserved_at', 'reserved_ms')}, ${epochMs('r.deadline_at', 'deadline_ms')}, ${epochMs('r.settled_at', 'settled_ms')},
-                r.reserved_event_id, r.usage_event_id, r.refund_event_id, r.settled_event_id
+                r.reserved_event_id, r.usage_event_id, r.refund_event_id, r.settled_event_id,
+                r.reserved_revision::text, r.settled_revision::text
          from read_model.requests r where r.run_id = $1 and r.project_id = $2`,
         [runId, projectId],
       );
@@ -164,6 +173,10 @@ type RequestRow = {
   readonly prompt_tokens: number | null;
   readonly cached_tokens: number | null;
   readonly completion_tokens: number | null;
+  readonly audio_bytes: string | null;
+  readonly audio_ms: string | null;
+  readonly audio_bytes_held: string | null;
+  readonly audio_ms_held: string | null;
   readonly held_nanos: string;
   readonly charged_nanos: string | null;
   readonly refunded_nanos: string | null;
@@ -181,6 +194,8 @@ type RequestRow = {
   readonly usage_event_id: string | null;
   readonly refund_event_id: string | null;
   readonly settled_event_id: string | null;
+  readonly reserved_revision: string | null;
+  readonly settled_revision: string | null;
 };
 
 function requestFromRow(row: RequestRow): RequestRecord {
@@ -196,10 +211,7 @@ function requestFromRow(row: RequestRow): RequestRecord {
     finishReason: row.finish_reason,
     errorCode: row.error_code,
     attempt: row.attempt,
-    usage:
-      row.prompt_tokens === null
-        ? null
-        : { promptTokens: row.prompt_tokens, cachedTokens: row.cached_tokens ?? 0, completionTokens: row.completion_tokens ?? 0 },
+    usage: usageFromRow(row),
     usageSource: row.usage_source ?? 'engine',
     heldNanos: BigInt(row.held_nanos),
     chargedNanos: row.charged_nanos === null ? null : BigInt(row.charged_nanos),
@@ -208,6 +220,7 @@ function requestFromRow(row: RequestRow): RequestRecord {
     terms: termsFromWire(JSON.parse(row.terms) as PriceTermsWire),
     promptTokensMax: row.prompt_tokens_max,
     outputTokensBudget: row.output_tokens_budget,
+    audioHeld: audioOf(row.audio_bytes_held, row.audio_ms_held),
     cancelPolicy: row.cancel_policy ?? (row.charged_nanos === '0' ? 'refund_all' : 'charge_generated'),
     reservedAtMs: Math.round(row.reserved_ms),
     deadlineAtMs: Math.round(row.deadline_ms),
@@ -218,7 +231,23 @@ function requestFromRow(row: RequestRow): RequestRecord {
       refund: row.refund_event_id,
       settled: row.settled_event_id,
     },
+    revisions: { reserved: numberOrNull(row.reserved_revision), settled: numberOrNull(row.settled_revision) },
   };
+}
+
+function usageFromRow(row: RequestRow): TokenUsage | null {
+  if (row.prompt_tokens === null) return null;
+  const audio = audioOf(row.audio_bytes, row.audio_ms);
+  const tokens = { promptTokens: row.prompt_tokens, cachedTokens: row.cached_tokens ?? 0, completionTokens: row.completion_tokens ?? 0 };
+  return audio === null ? tokens : { ...tokens, audio };
+}
+
+function audioOf(bytes: string | null, ms: string | null): AudioUsage | null {
+  return bytes === null || ms === null ? null : { bytes: Number(bytes), milliseconds: Number(ms) };
+}
+
+function numberOrNull(text: string | null): number | null {
+  return text === null ? null : Number(text);
 }
 
 function accountFromRow(row: { account_id: string; available_nanos: string; held_nanos: string; revision: string }): AccountView {

@@ -1,5 +1,14 @@
 /** What the API reads of the projector's views. Never asked to admit a request: admission is the ledger's alone. */
-import type { CancelPolicy, Environment, Nanos, PriceTerms, RunOutcome, TokenUsage, UsageSource } from '../../../events/contract/index.js';
+import type {
+  AudioUsage,
+  CancelPolicy,
+  Environment,
+  Nanos,
+  PriceTerms,
+  RunOutcome,
+  TokenUsage,
+  UsageSource,
+} from '../../../events/contract/index.js';
 
 /** A run's record. Until it is settled its charge, refund and usage are unknown, which is not the same as zero. */
 export type RequestRecord = {
@@ -25,6 +34,8 @@ export type RequestRecord = {
   readonly terms: PriceTerms;
   readonly promptTokensMax: number;
   readonly outputTokensBudget: number;
+  /** What is to be transcribed, as measured; by this the hold was computed. */
+  readonly audioHeld: AudioUsage | null;
   /** What a cancelled run costs: what it generated, or nothing. */
   readonly cancelPolicy: CancelPolicy;
   readonly reservedAtMs: number;
@@ -36,6 +47,8 @@ export type RequestRecord = {
     readonly refund: string | null;
     readonly settled: string | null;
   };
+  /** Where the facts stand in the account's stream; `null` for what has not come yet, and in rows from before the column. */
+  readonly revisions: { readonly reserved: number | null; readonly settled: number | null };
 };
 
 /** Sums over runs. Tokens and counts stay far below 2^53. */

@@ -1,9 +1,10 @@
 /** The harness: repetitions, superseded attempts, late and doubled messages, deadlines. Every message is handed in by the test. */
 import { describe, expect, test } from '@jest/globals';
 import { BusFullError, type Message, type MessageBus } from '../../../events/bus/message-bus.js';
-import { type JsonObject, NO_USAGE, type RunRequested, type RunSettled } from '../../../events/contract/index.js';
+import { type JsonObject, NO_USAGE, type RunOutput, type RunRequested, type RunSettled } from '../../../events/contract/index.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
 import { waitFor } from '../../../platform/testing/wait-for.js';
+import { HELD_BACK_CHARACTERS_MAX } from './held-back.js';
 import { LATE_OUTPUTS_GRACE_MS, type RunEnding, RunInFlight, SETTLEMENT_GRACE_MS, WORKER_REPORT_GRACE_MS } from './run-in-flight.js';
 
 const NOW_MS = 1_000_000;
@@ -37,7 +38,7 @@ const immediately: Scheduler = {
 };
 
 /** A run with a bus that only records, and fails as long as `refusals` lasts. */
-function startRun(options: { stream?: boolean; refusals?: Error[] } = {}) {
+function startRun(options: { stream?: boolean; refusals?: Error[]; ledgerFault?: Error } = {}) {
   const published: { topic: string; message: Message }[] = [];
   const refusals = options.refusals ?? [];
   const bus = {
@@ -48,19 +49,29 @@ function startRun(options: { stream?: boolean; refusals?: Error[] } = {}) {
     },
   } as unknown as MessageBus;
   const texts: string[] = [];
+  const outputs: RunOutput[] = [];
   const endings: RunEnding[] = [];
+  const abandonments: unknown[] = [];
+  const troubles: string[] = [];
   const run = new RunInFlight({
     request: requested(options.stream ?? false),
     pool: 'default',
     bus,
     scheduler: immediately,
-    onText: (text) => texts.push(text),
+    onOutput: (output) => {
+      texts.push(output.text);
+      outputs.push(output);
+    },
+    abandon: async (abandoned) => {
+      if (options.ledgerFault !== undefined) throw options.ledgerFault;
+      abandonments.push(abandoned);
+    },
     onEnded: (ending) => endings.push(ending),
-    onTrouble: () => undefined,
+    onTrouble: (trouble) => troubles.push(trouble),
   });
   const typesPublished = () => published.map(({ message }) => message.type);
   const lastValue = () => published.at(-1)?.message.value as JsonObject;
-  return { run, published, texts, endings, typesPublished, lastValue };
+  return { run, published, texts, outputs, endings, abandonments, troubles, typesPublished, lastValue };
 }
 
 const output = (index: number, text: string, attempt = 1, execution = `worker/${attempt}`) => ({
@@ -106,7 +117,7 @@ describe('outputs', () => {
     run.onSettled(settled({ outputs: 2 }), NOW_MS);
     expect(endings).toEqual([]);
     run.onOutput(output(1, 'b'));
-    expect([texts, endings[0]?.status]).toEqual([['ab'], 'completed']);
+    expect([texts, endings[0]?.status]).toEqual([['a', 'b'], 'completed']);
   });
 
   test('repeated deliveries are handed on once', () => {
@@ -128,6 +139,30 @@ describe('outputs', () => {
     const { run, endings } = startRun();
     run.onSettled(settled({ finishReason: null, usage: NO_USAGE }), NOW_MS);
     expect(endings[0]?.status).toBe('answer_lost');
+  });
+});
+
+describe('what is held back', () => {
+  test('every output as it came, in order: tool calls, probabilities, answers and vectors', () => {
+    const { run, outputs } = startRun();
+    const parts = [
+      { ...output(0, ''), toolCalls: [{ call: 0, id: 'c', name: 'f', argumentsText: '{' }] },
+      { ...output(1, 'x'), answer: 1, logprobs: [{ token: 'x', bytes: [120], logprob: -1, top: [] }], finishReason: 'stop' as const },
+      { ...output(2, ''), answer: 2, embedding: 'AACAPw==' },
+    ];
+    for (const part of parts) run.onOutput(part);
+    expect(outputs).toEqual([]);
+    run.onSettled(settled({ outputs: 3 }), NOW_MS);
+    expect(outputs).toEqual(parts);
+  });
+
+  test('beyond the bound nothing more is kept, and the answer is lost rather than cut', () => {
+    const { run, outputs, endings } = startRun();
+    const half = 'x'.repeat(HELD_BACK_CHARACTERS_MAX / 2);
+    for (const index of [0, 1, 2]) run.onOutput(output(index, half));
+    run.onSettled(settled({ outputs: 3 }), NOW_MS);
+    run.onTick(NOW_MS + LATE_OUTPUTS_GRACE_MS);
+    expect([outputs, endings[0]?.status]).toEqual([[], 'answer_lost']);
   });
 });
 
@@ -179,7 +214,7 @@ describe('a request that two workers were given', () => {
     run.onOutput(output(2, 'a2'));
     expect(endings).toEqual([]);
     run.onOutput(output(1, 'b1', 1, other));
-    expect([texts, endings[0]?.status]).toEqual([['b0b1'], 'completed']);
+    expect([texts, endings[0]?.status]).toEqual([['b0', 'b1'], 'completed']);
   });
 
   test('a stream follows the first to speak, and ends well when the books accepted that one', () => {
@@ -256,11 +291,26 @@ describe('publishing', () => {
     expect([typesPublished(), lastValue()['errorCode']]).toEqual([['RunFinished'], 'engine_at_capacity']);
   });
 
-  test('when even giving up cannot be published, the client is answered and the hold expires', async () => {
+  test('when even giving up cannot be published, the ledger is told directly and the client is answered', async () => {
     const refusals = Array.from({ length: 4 }, () => new Error('down'));
-    const { run, endings } = startRun({ refusals });
+    const { run, endings, abandonments } = startRun({ refusals });
     await run.publish();
     expect(endings).toEqual([{ status: 'unsettled', failure: { errorCode: 'run_abandoned', message: expect.any(String) } }]);
+    expect(abandonments).toEqual([{ accountId: 'acc_1', runId: 'run_1', errorCode: 'run_abandoned' }]);
+  });
+
+  test('when the ledger cannot be told either, that is logged, the client is answered and the hold expires', async () => {
+    const refusals = Array.from({ length: 4 }, () => new Error('down'));
+    const { run, endings, troubles } = startRun({ refusals, ledgerFault: new Error('ledger down') });
+    await run.publish();
+    expect([endings.length, endings[0]?.status]).toEqual([1, 'unsettled']);
+    expect(troubles.at(-1)).toContain('could not be abandoned');
+  });
+
+  test('a failure that the bus takes is not told twice', async () => {
+    const { run, abandonments, endings } = startRun({ refusals: [new Error('down')] });
+    await run.publish();
+    expect([abandonments, endings]).toEqual([[], []]);
   });
 });
 

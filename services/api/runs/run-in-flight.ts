@@ -1,8 +1,9 @@
 /**
  * One run as the API sees it, from `RunRequested` to `RunSettled`. The API is the harness: it repeats a failed attempt on another worker
- * while nothing has been handed to the client, and gives up by reporting the run as failed. It never settles; the ledger does.
+ * while nothing has been handed to the client, and gives up by reporting the run as failed. It never settles; the ledger does. Only when the bus
+ * takes neither the run nor its failure, the ledger is told directly, so that the hold need not wait for its expiry.
  *
- *   running(attempt) ──RunOutput──▶ running            text is handed on: of one attempt, and of one execution of it
+ *   running(attempt) ──RunOutput──▶ running            output is handed on: of one attempt, and of one execution of it
  *         │ ├────────RunAttemptFailed (retryable, nothing handed on, attempts left)──▶ running(attempt + 1)
  *         │ └────────any other failure, deadline──▶ given up: RunFinished{failed} is published
  *         └──RunSettled──▶ settled ──all outputs are here──▶ ended       (also from given up)
@@ -25,10 +26,11 @@ import {
   workerOfExecution,
 } from '../../../events/contract/index.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
+import { HeldBack } from './held-back.js';
 
 /** The first attempt and two repetitions. */
 export const RUN_ATTEMPTS_MAX = 3;
-/** Workers at work on one attempt, because its request was delivered again. Texts are kept of each until the books have accepted one. */
+/** Workers at work on one attempt, because its request was delivered again. Outputs are kept of each until the books have accepted one. */
 const EXECUTIONS_MAX = 4;
 /** What a worker may need beyond the deadline to report that it stopped there. */
 export const WORKER_REPORT_GRACE_MS = 2_000;
@@ -39,18 +41,18 @@ export const WORKER_REPORT_GRACE_MS = 2_000;
 export const SETTLEMENT_GRACE_MS = 20_000;
 /** Outputs and settlement come from different producers, so the last texts may follow the settlement; only so long. */
 export const LATE_OUTPUTS_GRACE_MS = 5_000;
-/** Tries to publish a final word; beyond them the hold's expiry says it. */
+/** Tries to publish a final word; beyond them the ledger is told directly, and where that fails too, the hold's expiry says it. */
 const PUBLISH_TRIES_MAX = 3;
 const PUBLISH_RETRY_DELAY_MS = 100;
 
 export type RunEnding =
-  /** Charged as `settled` says; the whole text was handed on. */
+  /** Charged as `settled` says; all of the output was handed on. */
   | { readonly status: 'completed'; readonly settled: RunSettled }
   /** Settled without an answer. `failure` is what the last attempt reported. */
   | { readonly status: 'not_completed'; readonly settled: RunSettled; readonly failure: RunFailure | null }
-  /** Charged, but texts of the accepted attempt are missing: the answer cannot be given. */
+  /** Charged, but output of the accepted attempt is missing: the answer cannot be given. */
   | { readonly status: 'answer_lost'; readonly settled: RunSettled }
-  /** No settlement was seen in time. */
+  /** No settlement was seen in time, or the run was abandoned. */
   | { readonly status: 'unsettled'; readonly failure: RunFailure | null };
 
 export type RunFailure = { readonly errorCode: RunErrorCode; readonly message: string };
@@ -60,22 +62,24 @@ export type RunInFlightOptions = {
   readonly pool: string;
   readonly bus: MessageBus;
   readonly scheduler: Scheduler;
-  /** Streams: text is handed on at once, and from then on the run is not repeated. Otherwise all of it at the end. */
-  readonly onText: (text: string) => void;
+  /** Streams: output is handed on at once, and from then on the run is not repeated. Otherwise all of it at the end, in order. */
+  readonly onOutput: (output: RunOutput) => void;
+  /** Tells the ledger of a run that nobody could be told of over the bus. */
+  readonly abandon: (run: { readonly accountId: string; readonly runId: string; readonly errorCode: RunErrorCode }) => Promise<void>;
   /** Called once, when nothing more will come. */
   readonly onEnded: (ending: RunEnding) => void;
   readonly onTrouble: (message: string, error: unknown) => void;
 };
 
 /** What has come of one execution. */
-type Execution = { outputs: number; heldBackText: string };
+type Execution = { outputs: number; readonly heldBack: HeldBack };
 
 export class RunInFlight {
   readonly #options: RunInFlightOptions;
   #attempt: number;
   /** Of the attempt under way, in the order they were heard of. */
   readonly #executions = new Map<string, Execution>();
-  /** The execution whose text the client of a stream has. */
+  /** The execution whose output the client of a stream has. */
   #handedOn: string | null = null;
   #failure: RunFailure | null = null;
   #settled: RunSettled | null = null;
@@ -118,11 +122,11 @@ export class RunInFlight {
     const execution = this.#executionOf(output.execution);
     // The bus delivers at least once and in order: a lower index is a repetition.
     if (execution === null || output.index !== execution.outputs) return;
-    execution.outputs += 1;
     if (this.#options.request.stream) {
       this.#handedOn = output.execution;
-      this.#options.onText(output.text);
-    } else execution.heldBackText += output.text;
+      this.#options.onOutput(output);
+    } else if (!execution.heldBack.add(output)) return;
+    execution.outputs += 1;
     if (this.#settled !== null) this.#endIfWhole(this.#settled);
   }
 
@@ -142,7 +146,7 @@ export class RunInFlight {
 
   onAttemptFailed(failed: RunAttemptFailed): void {
     if (this.#ended || this.#gaveUp || this.#settled !== null || failed.attempt !== this.#attempt) return;
-    // The client has another execution's text, which goes on.
+    // The client has another execution's output, which goes on.
     if (this.#handedOn !== null && failed.execution !== this.#handedOn) return;
     if (failed.retryable && this.#mayRepeat(failed.errorCode)) {
       this.#attempt += 1;
@@ -158,7 +162,7 @@ export class RunInFlight {
     this.#settled = settled;
     this.#settledAtMs = nowMs;
     if (settled.outcome !== 'completed' || this.#cancelled) this.#end({ status: 'not_completed', settled, failure: this.#failure });
-    // The books accepted an execution whose texts were passed over, or this announces a result that had been settled before.
+    // The books accepted an execution whose output was passed over, or this announces a result that had been settled before.
     else if (!this.#isFollowed(settled) || settled.finishReason === null) this.#end({ status: 'answer_lost', settled });
     else this.#endIfWhole(settled);
   }
@@ -196,15 +200,15 @@ export class RunInFlight {
   #executionOf(name: string): Execution | null {
     const known = this.#executions.get(name);
     if (known !== undefined || this.#executions.size >= EXECUTIONS_MAX) return known ?? null;
-    const execution = { outputs: 0, heldBackText: '' };
+    const execution = { outputs: 0, heldBack: new HeldBack() };
     this.#executions.set(name, execution);
     return execution;
   }
 
   #endIfWhole(settled: RunSettled): void {
-    const { outputs, heldBackText } = this.#executions.get(settled.execution) ?? { outputs: 0, heldBackText: '' };
-    if (outputs < settled.outputs) return;
-    if (heldBackText !== '') this.#options.onText(heldBackText);
+    const execution = this.#executions.get(settled.execution);
+    if ((execution?.outputs ?? 0) < settled.outputs) return;
+    for (const output of execution?.heldBack.outputs ?? []) this.#options.onOutput(output);
     this.#end({ status: 'completed', settled });
   }
 
@@ -233,7 +237,18 @@ export class RunInFlight {
       replyTopic: request.replyTopic,
     };
     const reported = await this.#publishPersistently(RUN_RESULTS_TOPIC, request.accountId, 'RunFinished', finished as JsonObject);
-    if (!reported && !this.#ended) this.#end({ status: 'unsettled', failure });
+    if (reported || this.#ended) return;
+    await this.#abandon(failure.errorCode);
+    if (!this.#ended) this.#end({ status: 'unsettled', failure });
+  }
+
+  async #abandon(errorCode: RunErrorCode): Promise<void> {
+    const { accountId, runId } = this.#options.request;
+    try {
+      await this.#options.abandon({ accountId, runId, errorCode });
+    } catch (error) {
+      this.#options.onTrouble('a run could not be abandoned; its hold waits for expiry', error);
+    }
   }
 
   /** The failure goes first: a worker that is told to stop reports a cancellation, which may be charged. */

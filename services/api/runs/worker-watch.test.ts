@@ -1,7 +1,7 @@
 /** Who is there, what is served, and who is lost; over the real bus, with a worker's own announcements. Time passes when the test says so. */
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { InProcessBus } from '../../../events/bus/in-process/in-process-bus.js';
-import { WORKER_LOST_AFTER_MS, WORKERS_TOPIC, type WorkerSeen } from '../../../events/contract/index.js';
+import { type JsonObject, WORKER_LOST_AFTER_MS, WORKERS_TOPIC, type WorkerSeen } from '../../../events/contract/index.js';
 import { eventLoopScheduler } from '../../../platform/scheduler.js';
 import { waitFor } from '../../../platform/testing/wait-for.js';
 import { WorkerWatch } from './worker-watch.js';
@@ -46,7 +46,7 @@ const worker = (workerId: string, overrides: Partial<WorkerSeen> = {}): WorkerSe
 async function hear(...seen: readonly WorkerSeen[]): Promise<void> {
   await bus.publish(
     WORKERS_TOPIC,
-    seen.map((value) => ({ key: value.workerId, type: 'WorkerSeen', headers: {}, value })),
+    seen.map((value) => ({ key: value.workerId, type: 'WorkerSeen', headers: {}, value: value as JsonObject })),
   );
   await waitFor(() => bus.waiting(WORKERS_TOPIC, 'ins_1') === 0, { describe: 'the signs to be heard' });
 }
@@ -56,9 +56,9 @@ test('nobody serves anything until a worker is ready; then what it said is known
   await hear(worker('w1', { status: 'loading' }));
   expect([watch.readyWorkers, watch.contextOf('m', 'live')]).toEqual([0, null]);
   await hear(worker('w1'));
-  expect(watch.contextOf('m', 'live')).toEqual({ contextTokensMax: 4_096, systemFingerprint: 'fp_w1' });
+  expect(watch.contextOf('m', 'live')).toEqual({ pool: 'default', contextTokensMax: 4_096, systemFingerprint: 'fp_w1' });
   expect(watch.contextOf('other', 'live')).toBeNull();
-  expect(watch.contextOf('other', 'test')).toEqual({ contextTokensMax: 100, systemFingerprint: 'fp_echo' });
+  expect(watch.contextOf('other', 'test')).toEqual({ pool: 'default', contextTokensMax: 100, systemFingerprint: 'fp_echo' });
 });
 
 test('a prompt must fit the smallest context of those that may get it', async () => {
@@ -102,4 +102,31 @@ test('a worker that was only met in a run is missed too, unless it is heard in t
 test('a sign that cannot be read is reported and changes nothing', async () => {
   await hear(worker('w1'), { ...worker('w2'), runs: -1 });
   expect([watch.readyWorkers, errors.length]).toEqual([1, 1]);
+});
+
+test('a run goes to the first of its pools that serves it, and nowhere else; without a wish to any, the default one first', async () => {
+  await hear(worker('w_eu', { pool: 'eu' }), worker('w_apac', { pool: 'apac' }));
+  const inPools = (pools: readonly string[] | null) => watch.contextOf('m', 'live', { quantization: null, pools })?.pool;
+  expect([inPools(['na']), inPools(['na', 'eu']), inPools(['apac', 'eu']), inPools(null)]).toEqual([undefined, 'eu', 'apac', 'apac']);
+  await hear(worker('w_default'));
+  expect([inPools(null), inPools(['na'])]).toEqual(['default', undefined]);
+  expect(watch.contextOf('m', 'test', { quantization: null, pools: ['na'] })).toBeNull();
+  expect(watch.contextOf('m', 'test', { quantization: null, pools: ['eu'] })?.pool).toBe('eu');
+});
+
+test('a pool whose last worker leaves serves nothing more', async () => {
+  const wanted = { quantization: null, pools: ['eu'] };
+  await hear(worker('w_eu', { pool: 'eu' }));
+  expect(watch.contextOf('m', 'live', wanted)).not.toBeNull();
+  await hear(worker('w_eu', { pool: 'eu', status: 'leaving' }));
+  expect(watch.contextOf('m', 'live', wanted)).toBeNull();
+});
+
+test('a variant is served by whoever has it, and by whoever has one thing for all of them', async () => {
+  const served = (quantization: string) => ({ model: 'm', quantization, contextTokens: 4_096, systemFingerprint: `fp_${quantization}` });
+  await hear(worker('w1', { models: [served('int4')] }));
+  const asked = (quantization: string) => watch.contextOf('m', 'live', { quantization, pools: null })?.systemFingerprint;
+  expect([asked('int4'), asked('fp16')]).toEqual(['fp_int4', undefined]);
+  await hear(worker('w2'));
+  expect([asked('int4'), asked('fp16')]).toEqual(['fp_int4', 'fp_w2']);
 });

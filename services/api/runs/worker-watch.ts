@@ -4,6 +4,7 @@
  */
 import type { BusSubscription, MessageBus } from '../../../events/bus/message-bus.js';
 import {
+  DEFAULT_POOL,
   type Environment,
   WORKER_LOST_AFTER_MS,
   WORKERS_TOPIC,
@@ -11,6 +12,7 @@ import {
   WorkerSeenSchema,
 } from '../../../events/contract/index.js';
 import type { Clock } from '../../../platform/clock.js';
+import type { EngineWanted } from '../routing/engine-context.js';
 
 /** Workers remembered; more than any fleet, and a bound on what a flood of ids can take. */
 const WORKERS_MAX = 10_000;
@@ -23,9 +25,14 @@ export type WorkerWatchOptions = {
   readonly onError: (error: unknown) => void;
 };
 
-export type ServedContext = { readonly contextTokensMax: number; readonly systemFingerprint: string };
+export type ServedContext = { readonly pool: string; readonly contextTokensMax: number; readonly systemFingerprint: string };
 
-type Served = { readonly readyWorkers: number; readonly live: ReadonlyMap<string, ServedContext>; readonly test: ServedContext | null };
+/** What one pool's ready workers serve: to live keys by model and variant, see `liveKey`, and to test keys. */
+type PoolServed = { readonly live: Map<string, ServedContext>; test: ServedContext | null };
+/** `pools` has the default one first, then the others by name: the order in which a run without a wish is placed. */
+type Served = { readonly readyWorkers: number; readonly pools: ReadonlyMap<string, PoolServed> };
+
+const ANYWHERE: EngineWanted = { quantization: null, pools: null };
 
 export class WorkerWatch {
   readonly #options: WorkerWatchOptions;
@@ -70,10 +77,20 @@ export class WorkerWatch {
     return this.#whatIsServed().readyWorkers;
   }
 
-  /** What would run the model: the smallest context of those that serve it, and what one of them says it is. `null`: nobody serves it. */
-  contextOf(model: string, environment: Environment): ServedContext | null {
-    const { live, test } = this.#whatIsServed();
-    return environment === 'test' ? test : (live.get(model) ?? null);
+  /**
+   * What would run the model, in the first of the wanted pools that can: the smallest context of those that serve it there, and what one of them
+   * says it is. `null`: nobody serves it there.
+   */
+  contextOf(model: string, environment: Environment, { quantization, pools }: EngineWanted = ANYWHERE): ServedContext | null {
+    const served = this.#whatIsServed();
+    for (const pool of pools ?? served.pools.keys()) {
+      const there = served.pools.get(pool);
+      if (there === undefined) continue;
+      const found =
+        environment === 'test' ? there.test : (there.live.get(liveKey(model, quantization)) ?? there.live.get(liveKey(model, null)));
+      if (found !== null && found !== undefined) return found;
+    }
+    return null;
   }
 
   /** A run was taken by this worker. It may have died before this instance heard of it, and is missed from now on like any other. */
@@ -101,20 +118,38 @@ export class WorkerWatch {
 }
 
 function servedBy(ready: readonly WorkerSeen[]): Served {
-  const live = new Map<string, ServedContext>();
-  for (const { models } of ready) for (const served of models) live.set(served.model, narrower(live.get(served.model), served));
-  let test: ServedContext | null = null;
-  for (const { testEngine } of ready) test = narrower(test ?? undefined, testEngine);
-  return { readyWorkers: ready.length, live, test };
+  const pools = new Map<string, PoolServed>();
+  for (const { pool } of [...ready].sort(byPool)) if (!pools.has(pool)) pools.set(pool, { live: new Map(), test: null });
+  for (const { pool, models, testEngine } of ready) {
+    const there = pools.get(pool);
+    if (there === undefined) continue;
+    for (const served of models) {
+      const key = liveKey(served.model, served.quantization ?? null);
+      there.live.set(key, narrower(there.live.get(key), pool, served));
+    }
+    there.test = narrower(there.test ?? undefined, pool, testEngine);
+  }
+  return { readyWorkers: ready.length, pools };
+}
+
+function byPool(one: WorkerSeen, other: WorkerSeen): number {
+  const rank = ({ pool }: WorkerSeen) => (pool === DEFAULT_POOL ? '' : pool);
+  return rank(one) < rank(other) ? -1 : rank(one) > rank(other) ? 1 : 0;
+}
+
+/** A worker that names no variant has one thing for all of them. */
+function liveKey(model: string, quantization: string | null): string {
+  return `${model}\n${quantization ?? ''}`;
 }
 
 /** A prompt must fit whichever worker gets it; the first one says what it runs on. */
-function narrower(known: ServedContext | undefined, { contextTokens, systemFingerprint }: WorkerSeen['testEngine']): ServedContext {
-  if (known === undefined) return { contextTokensMax: contextTokens, systemFingerprint };
+function narrower(known: ServedContext | undefined, pool: string, engine: WorkerSeen['testEngine']): ServedContext {
+  const { contextTokens, systemFingerprint } = engine;
+  if (known === undefined) return { pool, contextTokensMax: contextTokens, systemFingerprint };
   return { ...known, contextTokensMax: Math.min(known.contextTokensMax, contextTokens) };
 }
 
 function isSameOffer(before: WorkerSeen | null | undefined, after: WorkerSeen): boolean {
   if (before === undefined || before === null || before.status !== after.status) return false;
-  return JSON.stringify([before.models, before.testEngine]) === JSON.stringify([after.models, after.testEngine]);
+  return JSON.stringify([before.pool, before.models, before.testEngine]) === JSON.stringify([after.pool, after.models, after.testEngine]);
 }

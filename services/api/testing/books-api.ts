@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { InProcessBus } from '../../../events/bus/in-process/in-process-bus.js';
+import type { EventStore } from '../../../events/store/event-store.js';
 import { createMemoryEventStore } from '../../../events/store/memory/memory-event-store.js';
 import type { Clock } from '../../../platform/clock.js';
 import { type IdSource, randomIdSource } from '../../../platform/id-source.js';
@@ -20,6 +21,7 @@ import { memorySnapshotStore } from '../../ledger/snapshots/snapshot-store.js';
 import { createApi } from '../app.js';
 import { PostgresDirectory } from '../directory/postgres-directory.js';
 import { PostgresReadModel } from '../read-model/postgres-read-model.js';
+import type { ReceiptSigning } from '../verification/verification.js';
 import { type ApiDatabase, openApiDatabase } from './api-database.js';
 import { MemoryIdempotencyStore } from './memory-idempotency-store.js';
 
@@ -57,6 +59,9 @@ export type BooksApi = {
   readonly database: ApiDatabase;
   readonly directory: PostgresDirectory;
   readonly ledger: LedgerClient;
+  /** The ledger itself, to end runs without a worker, and its log, to fill the views from. */
+  readonly accountLedger: AccountLedger;
+  readonly store: EventStore;
   readonly preset: Preset;
   readonly clock: MovableClock;
   readonly ids: IdSource;
@@ -72,6 +77,7 @@ export type BooksApiOptions = {
   readonly preset?: string | Preset;
   /** Instead of the real one, to let it fail. */
   readonly ledger?: LedgerClient;
+  readonly receiptSigning?: ReceiptSigning;
 };
 
 export async function startBooksApi(options: BooksApiOptions = {}): Promise<BooksApi> {
@@ -101,6 +107,7 @@ export async function startBooksApi(options: BooksApiOptions = {}): Promise<Book
     instanceId: ids.next('ins'),
     readiness: async () => ({ ready: true, reasons: [] }),
     engineContext: () => null,
+    receiptSigning: options.receiptSigning ?? null,
   });
   await api.start();
   const server = createServer(api.app);
@@ -111,6 +118,8 @@ export async function startBooksApi(options: BooksApiOptions = {}): Promise<Book
     database,
     directory,
     ledger,
+    accountLedger,
+    store,
     preset,
     clock,
     ids,

@@ -8,7 +8,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { InProcessBus } from '../../../events/bus/in-process/in-process-bus.js';
 import type { MessageBus } from '../../../events/bus/message-bus.js';
-import { accountIdOf, parseAmount } from '../../../events/contract/index.js';
+import { accountIdOf, DEFAULT_POOL, parseAmount } from '../../../events/contract/index.js';
 import { createMemoryEventStore } from '../../../events/store/memory/memory-event-store.js';
 import { type Clock, systemClock } from '../../../platform/clock.js';
 import { randomIdSource } from '../../../platform/id-source.js';
@@ -24,7 +24,10 @@ import { type Api, createApi } from '../app.js';
 import { projectOpening } from '../directory/account-openings.js';
 import { makeApiKeySecret } from '../directory/api-key-secret.js';
 import type { IdempotencyStore } from '../idempotency/idempotency-store.js';
+import type { Limiter } from '../limits/limiter.js';
+import type { Transport } from '../plain-http.js';
 import type { ReadModel } from '../read-model/read-model.js';
+import type { EngineContext } from '../routing/engine-context.js';
 import { MemoryDirectory } from './memory-directory.js';
 import { MemoryIdempotencyStore } from './memory-idempotency-store.js';
 import { ScriptedWorker } from './scripted-worker.js';
@@ -41,6 +44,12 @@ export type ChatApiOptions = {
   readonly wrapBus?: (bus: MessageBus) => MessageBus;
   readonly wrapLedger?: (ledger: LedgerClient) => LedgerClient;
   readonly idempotencyStore?: IdempotencyStore;
+  readonly limiter?: Limiter;
+  /** One that serves everything by default. */
+  readonly engineContext?: EngineContext;
+  readonly transport?: Transport;
+  /** Where the scripted worker is. */
+  readonly pools?: readonly string[];
   readonly readiness?: () => Promise<{ ready: boolean; reasons: string[] }>;
 };
 
@@ -82,7 +91,7 @@ export async function startChatApi(options: ChatApiOptions = {}) {
   const settling = await settleFinishedRuns({ bus: realBus, ledger: accountLedger, logger });
   const ledger = options.wrapLedger?.(inProcessLedgerClient(accountLedger)) ?? inProcessLedgerClient(accountLedger);
   const directory = new MemoryDirectory(preset.api_keys.unused_expiry_days);
-  const worker = new ScriptedWorker(realBus);
+  const worker = new ScriptedWorker(realBus, options.pools);
   await worker.start();
   const api = createApi({
     preset,
@@ -99,8 +108,11 @@ export async function startChatApi(options: ChatApiOptions = {}) {
     publicBaseUrl: PUBLIC_BASE_URL,
     instanceId: ids.next('ins'),
     ...(options.scheduler === undefined ? {} : { scheduler: options.scheduler }),
+    ...(options.limiter === undefined ? {} : { limiter: options.limiter }),
     readiness: options.readiness ?? (async () => ({ ready: true, reasons: [] })),
-    engineContext: () => ({ contextTokensMax: CONTEXT_TOKENS_MAX, systemFingerprint: 'fp_scripted' }),
+    engineContext:
+      options.engineContext ?? (() => ({ pool: DEFAULT_POOL, contextTokensMax: CONTEXT_TOKENS_MAX, systemFingerprint: 'fp_scripted' })),
+    ...(options.transport === undefined ? {} : { transport: options.transport }),
   });
   await api.start();
   const server = createServer(api.app);

@@ -1,5 +1,5 @@
 /** A directory in memory with the rules of the Postgres one, for tests and simulations of the request path. */
-import type { ApiKey, Consumer, Directory, KeyLookup, Project } from '../directory/directory.js';
+import type { ApiKey, Consumer, Directory, KeyLookup, KeyRotation, KeyRotationResult, NewApiKey, Project } from '../directory/directory.js';
 import { normalisedEmail } from '../directory/email.js';
 
 type StoredKey = { key: ApiKey; readonly secret: string };
@@ -26,12 +26,32 @@ export class MemoryDirectory implements Directory {
     return this.#projects.get(projectId) ?? null;
   }
 
-  async createKey(key: Omit<ApiKey, 'lastUsedAtMs' | 'revokedAtMs'>, secret: string, activeMax: number): Promise<ApiKey | null> {
-    const active = (await this.listKeys(key.projectId)).filter((known) => known.revokedAtMs === null);
+  async setPlan(projectId: string, plan: string | null): Promise<Project | null> {
+    const project = this.#projects.get(projectId);
+    if (project === undefined) return null;
+    const changed = { ...project, plan };
+    this.#projects.set(projectId, changed);
+    return changed;
+  }
+
+  async createKey(key: NewApiKey, secret: string, activeMax: number): Promise<ApiKey | null> {
+    const active = (await this.listKeys(key.projectId)).filter((known) => known.revokedAtMs === null && known.retiresAtMs === null);
     if (active.length >= activeMax) return null;
-    const created = { ...key, lastUsedAtMs: null, revokedAtMs: null };
+    const created = { ...key, role: key.role ?? 'owner', lastUsedAtMs: null, revokedAtMs: null, retiresAtMs: null };
     this.#keys.set(key.keyId, { key: created, secret });
     return created;
+  }
+
+  async rotateKey({ projectId, keyId, successor, secret, nowMs, graceMs, activeMax }: KeyRotation): Promise<KeyRotationResult> {
+    const stored = this.#keys.get(keyId);
+    if (stored === undefined || stored.key.projectId !== projectId) return { status: 'unknown' };
+    if (stored.key.revokedAtMs !== null || stored.key.retiresAtMs !== null) return { status: 'ended' };
+    const retiring = (await this.listKeys(projectId)).filter((key) => key.revokedAtMs === null && (key.retiresAtMs ?? 0) > nowMs);
+    if (graceMs > 0 && retiring.length >= activeMax) return { status: 'too_many_retiring' };
+    const key = { ...stored.key, ...successor, createdAtMs: nowMs, lastUsedAtMs: null };
+    stored.key = { ...stored.key, ...(graceMs > 0 ? { retiresAtMs: nowMs + graceMs } : { revokedAtMs: nowMs }) };
+    this.#keys.set(key.keyId, { key, secret });
+    return { status: 'rotated', key, replaced: stored.key };
   }
 
   async listKeys(projectId: string): Promise<ApiKey[]> {
@@ -49,7 +69,7 @@ export class MemoryDirectory implements Directory {
     const stored = [...this.#keys.values()].find((candidate) => candidate.secret === secret);
     const project = stored === undefined ? undefined : this.#projects.get(stored.key.projectId);
     if (stored === undefined || project === undefined) return { status: 'unknown' };
-    if (stored.key.revokedAtMs !== null) return { status: 'revoked' };
+    if (stored.key.revokedAtMs !== null || nowMs >= (stored.key.retiresAtMs ?? Number.POSITIVE_INFINITY)) return { status: 'revoked' };
     const usedAtMs = stored.key.lastUsedAtMs ?? stored.key.createdAtMs;
     if (nowMs - usedAtMs > this.#unusedExpiryDays * DAY_MS) return { status: 'expired' };
     stored.key = { ...stored.key, lastUsedAtMs: nowMs };

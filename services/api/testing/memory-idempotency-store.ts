@@ -81,7 +81,7 @@ export class MemoryIdempotencyStore implements IdempotencyStore {
       leaseUntilMs: claim.nowMs + CLAIM_LEASE_MS,
       chargedRunId,
       answer: null,
-      expiresAtMs: claim.nowMs + IDEMPOTENCY_RETENTION_MS,
+      expiresAtMs: claim.nowMs + (claim.retentionMs ?? IDEMPOTENCY_RETENTION_MS),
     });
     return { status: 'claimed', chargedRunId };
   }

@@ -1,21 +1,26 @@
 /**
- * The engine without a model: it answers with the last user message. It serves sandbox keys and load tests, so without pacing a run costs
+ * The engine without a model: it says what `echo-answer.ts` makes of a prompt. It serves test keys and load tests, so without pacing a run costs
  * microseconds and answers in one piece.
- *
- * The rule, which clients may rely on:
- * - the answer is the content of the last message with role `user`, or of the last message when there is none;
- * - a token is four UTF-8 bytes, the last one may be shorter; characters are never split;
- * - a message costs its content's tokens, at least one, and `TOKENS_PER_MESSAGE` more;
- * - a stop sequence's own tokens count as generated, as with a real model; nothing is ever cached; seed and sampling have no effect.
  */
-import { type ChatMessage, NO_USAGE, type TokenUsage } from '../../../events/contract/index.js';
+import { NO_USAGE, type TokenUsage } from '../../../events/contract/index.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
-import { CANCELLED_BEFORE_START, type Engine, EngineError, type EngineResult, type EngineRun, type EngineState } from '../engine.js';
-import { firstStop } from '../stop-scanner.js';
+import {
+  CANCELLED_BEFORE_START,
+  type EmbeddingResult,
+  type EmbeddingRun,
+  type Engine,
+  EngineError,
+  type EngineResult,
+  type EngineRun,
+  type EngineState,
+  type Transcript,
+  type TranscriptionRun,
+} from '../engine.js';
+import { type EchoAnswer, echoAnswer, sayToken, sayWhole } from './echo-answer.js';
+import { ECHO_DIMENSIONS_DEFAULT, ECHO_DIMENSIONS_MAX, echoVector } from './echo-embedding.js';
+import { countPlainPromptTokens, countPromptTokens } from './echo-tokens.js';
+import { echoTranscript } from './echo-transcript.js';
 
-export const BYTES_PER_TOKEN = 4;
-/** Stands for the role and the separators that a chat template adds. */
-export const TOKENS_PER_MESSAGE = 4;
 /** As large as the largest context in the catalogues. */
 const CONTEXT_TOKENS_DEFAULT = 131_072;
 
@@ -38,7 +43,8 @@ export type EchoEngineOptions = {
 
 type PacedRun = {
   readonly run: EngineRun;
-  readonly answer: Answer;
+  readonly answer: EchoAnswer;
+  readonly promptTokens: number;
   readonly settle: (result: EngineResult | EngineError) => void;
   readonly onAbort: () => void;
   tokensDone: number;
@@ -46,17 +52,8 @@ type PacedRun = {
   callOff: (() => void) | null;
 };
 
-/** What a run will say, worked out beforehand. */
-type Answer = {
-  readonly text: string;
-  readonly finishReason: 'stop' | 'length';
-  readonly promptTokens: number;
-  /** Those of the text and of the stop sequence that ended it. */
-  readonly completionTokens: number;
-};
-
 export class EchoEngine implements Engine {
-  readonly systemFingerprint = 'fp_echo';
+  readonly systemFingerprint: string = 'fp_echo';
   readonly #options: EchoEngineOptions;
   /** Prompt and answer together. */
   readonly contextTokens: number;
@@ -72,16 +69,36 @@ export class EchoEngine implements Engine {
   run(run: EngineRun): Promise<EngineResult> {
     if (this.#closed) return Promise.reject(new EngineError('engine_failed', 'the engine is closed', true));
     if (run.signal.aborted) return Promise.resolve(CANCELLED_BEFORE_START);
-    const promptTokens = countPromptTokens(run.messages);
-    if (promptTokens + 1 > this.contextTokens) {
-      const message = `the prompt has ${promptTokens} tokens and the context holds ${this.contextTokens}`;
-      return Promise.reject(new EngineError('context_length_exceeded', message, false));
+    const { messages, prompt, toolUse } = run;
+    const promptTokens = prompt === undefined ? countPromptTokens(messages, toolUse) : countPlainPromptTokens(prompt);
+    if (promptTokens + 1 > this.contextTokens) return Promise.reject(this.#tooLong(promptTokens));
+    const answer = echoAnswer(run, Math.min(run.outputTokensBudget, this.contextTokens - promptTokens));
+    if (this.#options.pacing !== undefined) return this.#runPaced(run, answer, promptTokens, this.#options.pacing);
+    sayWhole(run, answer);
+    const { finishReason, completionTokens } = answer;
+    return Promise.resolve({ outcome: 'completed', finishReason, usage: { promptTokens, cachedTokens: 0, completionTokens } });
+  }
+
+  /** Takes no time, paced or not. */
+  async embed({ inputs, dimensions = ECHO_DIMENSIONS_DEFAULT, signal }: EmbeddingRun): Promise<EmbeddingResult> {
+    this.#requireAtWork(signal);
+    if (dimensions > ECHO_DIMENSIONS_MAX) {
+      throw new EngineError('engine_failed', `the vectors have at most ${ECHO_DIMENSIONS_MAX} dimensions`, false);
     }
-    const budget = Math.min(run.outputTokensBudget, this.contextTokens - promptTokens);
-    const answer = answerOf(run, promptTokens, budget);
-    if (this.#options.pacing !== undefined) return this.#runPaced(run, answer, this.#options.pacing);
-    if (answer.text !== '') run.onText(answer.text);
-    return Promise.resolve({ outcome: 'completed', finishReason: answer.finishReason, usage: usageOf(answer, answer.completionTokens) });
+    let promptTokens = 0;
+    for (const input of inputs) {
+      const tokens = countPlainPromptTokens(input);
+      if (tokens > this.contextTokens) throw this.#tooLong(tokens);
+      promptTokens += tokens;
+    }
+    const vectors = inputs.map((input) => echoVector(input, dimensions));
+    return { vectors, usage: { ...NO_USAGE, promptTokens } };
+  }
+
+  /** Takes no time, paced or not. */
+  async transcribe(run: TranscriptionRun): Promise<Transcript> {
+    this.#requireAtWork(run.signal);
+    return echoTranscript(run);
   }
 
   state(): EngineState {
@@ -101,7 +118,22 @@ export class EchoEngine implements Engine {
     return Promise.resolve();
   }
 
-  #runPaced(run: EngineRun, answer: Answer, pacing: NonNullable<EchoEngineOptions['pacing']>): Promise<EngineResult> {
+  #requireAtWork(signal: AbortSignal): void {
+    if (this.#closed) throw new EngineError('engine_failed', 'the engine is closed', true);
+    if (signal.aborted) throw new EngineError('engine_failed', 'the run was aborted', true);
+  }
+
+  #tooLong(promptTokens: number): EngineError {
+    const message = `the prompt has ${promptTokens} tokens and the context holds ${this.contextTokens}`;
+    return new EngineError('context_length_exceeded', message, false);
+  }
+
+  #runPaced(
+    run: EngineRun,
+    answer: EchoAnswer,
+    promptTokens: number,
+    pacing: NonNullable<EchoEngineOptions['pacing']>,
+  ): Promise<EngineResult> {
     if (this.#active.size + this.#queued.length >= pacing.slots + pacing.queuedMax) {
       return Promise.reject(new EngineError('engine_at_capacity', `${pacing.queuedMax} runs are waiting already`, true));
     }
@@ -109,6 +141,7 @@ export class EchoEngine implements Engine {
       const paced: PacedRun = {
         run,
         answer,
+        promptTokens,
         settle: (result) => {
           run.signal.removeEventListener('abort', paced.onAbort);
           if (result instanceof EngineError) reject(result);
@@ -149,21 +182,18 @@ export class EchoEngine implements Engine {
     const { answer } = paced;
     if (paced.tokensDone === answer.completionTokens) {
       this.#leave(paced);
-      paced.settle({ outcome: 'completed', finishReason: answer.finishReason, usage: usageOf(answer, paced.tokensDone) });
+      paced.settle({ outcome: 'completed', finishReason: answer.finishReason, usage: usageOf(paced) });
       return;
     }
     paced.tokensDone += 1;
-    const end = prefixOfTokens(answer.text, paced.tokensDone);
-    const piece = answer.text.slice(paced.charactersDone, end);
-    paced.charactersDone = end;
-    if (piece !== '') paced.run.onText(piece);
+    paced.charactersDone = sayToken(paced.run, answer, paced.tokensDone, paced.charactersDone);
     this.#scheduleToken(paced);
   }
 
   #cancel(paced: PacedRun): void {
     const started = this.#active.has(paced);
     this.#leave(paced);
-    const usage = started ? usageOf(paced.answer, paced.tokensDone) : NO_USAGE;
+    const usage = started ? usageOf(paced) : NO_USAGE;
     paced.settle({ outcome: 'cancelled', finishReason: null, usage });
   }
 
@@ -177,57 +207,6 @@ export class EchoEngine implements Engine {
   }
 }
 
-/** Tokens of a text by the rule above; 0 for the empty one. */
-export function countTokens(text: string): number {
-  return Math.ceil(Buffer.byteLength(text) / BYTES_PER_TOKEN);
-}
-
-/** Tokens of a prompt by the rule above. */
-export function countPromptTokens(messages: readonly ChatMessage[]): number {
-  let tokens = 0;
-  for (const message of messages) tokens += TOKENS_PER_MESSAGE + Math.max(1, countTokens(message.content));
-  return tokens;
-}
-
-function usageOf(answer: Answer, completionTokens: number): TokenUsage {
-  return { promptTokens: answer.promptTokens, cachedTokens: 0, completionTokens };
-}
-
-function answerOf(run: EngineRun, promptTokens: number, budget: number): Answer {
-  const whole = textToEcho(run.messages);
-  const stop = run.stop.length === 0 ? null : firstStop(whole, run.stop);
-  const generated = stop === null ? whole : whole.slice(0, stop.end);
-  const generatedTokens = countTokens(generated);
-  if (generatedTokens <= budget) {
-    const text = stop === null ? whole : whole.slice(0, stop.at);
-    return { text, finishReason: 'stop', promptTokens, completionTokens: generatedTokens };
-  }
-  // The budget ends inside the text. A stop sequence that it cuts short is no stop sequence.
-  const text = generated.slice(0, prefixOfTokens(generated, budget));
-  return { text, finishReason: 'length', promptTokens, completionTokens: budget };
-}
-
-function textToEcho(messages: readonly ChatMessage[]): string {
-  for (let index = messages.length - 1; index >= 0; index -= 1) {
-    const message = messages[index];
-    if (message?.role === 'user') return message.content;
-  }
-  return messages.at(-1)?.content ?? '';
-}
-
-/**
- * Number of UTF-16 units that the first `tokens` tokens span. No character has more than four bytes, so the longest prefix of whole
- * characters within `4 * tokens` bytes always has exactly that many tokens.
- */
-function prefixOfTokens(text: string, tokens: number): number {
-  const bytesMax = tokens * BYTES_PER_TOKEN;
-  let bytes = 0;
-  let end = 0;
-  while (end < text.length) {
-    const point = text.codePointAt(end) ?? 0;
-    bytes += point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
-    if (bytes > bytesMax) return end;
-    end += point < 0x10000 ? 1 : 2;
-  }
-  return end;
+function usageOf({ promptTokens, tokensDone }: PacedRun): TokenUsage {
+  return { promptTokens, cachedTokens: 0, completionTokens: tokensDone };
 }

@@ -1,8 +1,13 @@
 /** The port between the batching loop and llama.cpp: slots with a cache each, evaluated together, one decode at a time. */
 import type { Sampling } from '../../../events/contract/index.js';
 
-/** Chooses a run's tokens; keeps the state that makes a seed repeatable and penalties work. */
+/** How likely the model found a token, and the likeliest ones, before sampling changed anything. Natural logarithms of probabilities. */
+export type TokenChances = { readonly logprob: number; readonly top: readonly (readonly [token: number, logprob: number])[] };
+
+/** Chooses a run's tokens; keeps the state that makes a seed repeatable, penalties work and the answer follow its grammar. */
 export interface TokenSampler {
+  /** Of the last token chosen, where the sampling asks for `logprobs`. */
+  readonly chances?: TokenChances | null;
   dispose(): void;
 }
 
@@ -24,10 +29,13 @@ export interface BatchDecoder {
   readonly slotTokens: number;
   /** Most tokens of one decode. */
   readonly batchTokens: number;
-  /** `seed` is an unsigned 32-bit number. */
-  createSampler(sampling: Sampling, seed: number): TokenSampler;
   /**
-   * Evaluates all items in one decode and resolves with the chosen token of each. Starts before it returns, so that the caller can work
+   * `seed` is an unsigned 32-bit number; `grammar` is GBNF whose rule `root` the whole answer follows. Throws `EngineError` for what this way into
+   * the library cannot do.
+   */
+  createSampler(sampling: Sampling, seed: number, grammar: string | null): TokenSampler;
+  /**
+   * `NO_TOKEN` where a sampler found none. Evaluates all items in one decode and resolves with the chosen token of each. Starts before it returns, so that the caller can work
    * meanwhile. Not to be called again before it has settled. A rejection leaves the slots' caches undefined: forget them.
    */
   decode(items: readonly BatchItem[]): Promise<readonly number[]>;

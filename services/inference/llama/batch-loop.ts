@@ -10,12 +10,13 @@
 import { randomInt } from 'node:crypto';
 import { type FinishReason, NO_USAGE, type Sampling } from '../../../events/contract/index.js';
 import { EngineError } from '../engine.js';
-import { StopScanner } from '../stop-scanner.js';
+import { AnswerReader } from './answer-reader.js';
 import { type BatchDecoder, type BatchItem, NO_TOKEN, type TokenSampler } from './batch-decoder.js';
 import { PromptPace } from './prompt-pace.js';
-import type { RunEnding, RunFailure, Step } from './protocol.js';
+import type { RunCalls, RunEnding, RunFailure, RunText, Step } from './protocol.js';
 import { Slot } from './slot.js';
-import { type PieceTable, TextAssembler } from './token-text.js';
+import type { PieceTable } from './token-text.js';
+import type { ToolSyntax } from './tools/tool-syntax.js';
 
 export type PreparedRun = {
   readonly run: number;
@@ -24,6 +25,12 @@ export type PreparedRun = {
   readonly sampling: Sampling;
   readonly stop: readonly string[];
   readonly outputTokensBudget: number;
+  /** What the answer is held to, as GBNF. */
+  readonly grammar?: string | null;
+  /** Tokens that finish an answer begun like this in the form it is held to; empty when it is whole, `null` when there are none. */
+  readonly closing?: (begun: string) => Uint32Array | null;
+  /** Where the answer may call tools: how calls are told from text. */
+  readonly tools?: { readonly syntax: ToolSyntax; readonly mayBeText: boolean };
 };
 
 export type BatchLoopOptions = {
@@ -40,8 +47,7 @@ type ActiveRun = {
   readonly order: PreparedRun;
   readonly slot: Slot;
   readonly sampler: TokenSampler;
-  readonly text: TextAssembler;
-  readonly stops: StopScanner;
+  readonly answer: AnswerReader;
   /** How much of the prompt the slot held already. */
   cachedTokens: number;
   /** Chosen and not yet evaluated; `NO_TOKEN` while the prompt is being read. */
@@ -60,7 +66,8 @@ export class BatchLoop {
   readonly #active = new Map<number, ActiveRun>();
   readonly #cancelled = new Set<number>();
   readonly #pace: PromptPace;
-  #texts: [number, string][] = [];
+  #texts: RunText[] = [];
+  #calls: RunCalls[] = [];
   #endings: RunEnding[] = [];
   #failures: RunFailure[] = [];
   #isTurning = false;
@@ -161,19 +168,38 @@ export class BatchLoop {
     if (this.#cancelled.has(run.order.run)) return;
     // The token that ends the answer is no part of it and is not counted.
     if (this.#options.isEnd(token)) {
-      this.#end(run, 'completed', 'stop');
+      this.#end(run, 'completed', run.answer.hasCalls ? 'tool_calls' : 'stop');
+      return;
+    }
+    const left = Math.min(run.order.outputTokensBudget, run.slot.size - run.order.prompt.length) - run.completionTokens;
+    const closing = run.answer.closingInsteadOf(token, left);
+    if (closing !== null) {
+      this.#close(run, closing);
       return;
     }
     run.nextToken = token;
     run.completionTokens += 1;
-    this.#say(run, run.stops.push(run.text.push(token)));
-    const { prompt, outputTokensBudget } = run.order;
-    if (run.stops.stopped) this.#end(run, 'completed', 'stop');
-    else if (run.completionTokens === Math.min(outputTokensBudget, run.slot.size - prompt.length)) this.#end(run, 'completed', 'length');
+    this.#say(run, run.answer.push(token, run.sampler.chances ?? null));
+    if (run.answer.stopped) this.#end(run, 'completed', 'stop');
+    else if (left === 1) this.#end(run, 'completed', 'length');
   }
 
-  #say(run: ActiveRun, text: string): void {
-    if (text !== '') this.#texts.push([run.order.run, text]);
+  /** Nothing is chosen after these tokens, so they need not be evaluated. */
+  #close(run: ActiveRun, closing: Uint32Array): void {
+    for (const token of closing) {
+      run.completionTokens += 1;
+      this.#say(run, run.answer.push(token, null));
+    }
+    this.#end(run, 'completed', 'length');
+  }
+
+  #say({ order, answer }: ActiveRun, text: string): void {
+    if (text !== '') {
+      const logprobs = answer.takeLogprobs();
+      this.#texts.push(logprobs === null ? [order.run, text] : [order.run, text, logprobs]);
+    }
+    const deltas = answer.takeCalls();
+    if (deltas !== null) this.#calls.push([order.run, deltas]);
   }
 
   #endCancelled(): void {
@@ -185,7 +211,7 @@ export class BatchLoop {
   }
 
   #end(run: ActiveRun, outcome: RunEnding['outcome'], finishReason: FinishReason | null): void {
-    if (!run.stops.stopped) this.#say(run, run.stops.flush());
+    if (!run.answer.stopped) this.#say(run, run.answer.flush());
     const { completionTokens, cachedTokens } = run;
     // A run cancelled while its prompt was being read has had so much of it read.
     const promptTokens = Math.min(run.order.prompt.length, run.slot.held);
@@ -212,14 +238,15 @@ export class BatchLoop {
       const slot = bestSlot(this.#slots, order.prompt);
       if (slot === null) return;
       this.#queue.shift();
-      slot.isFree = false;
       const { decoder, pieces } = this.#options;
+      const sampler = this.#samplerOf(order);
+      if (sampler === null) continue;
+      slot.isFree = false;
       const run: ActiveRun = {
         order,
         slot,
-        sampler: decoder.createSampler(order.sampling, seedOf(order.sampling)),
-        text: new TextAssembler(pieces),
-        stops: new StopScanner(order.stop),
+        sampler,
+        answer: new AnswerReader(pieces, order),
         cachedTokens: 0,
         nextToken: NO_TOKEN,
         completionTokens: 0,
@@ -229,6 +256,16 @@ export class BatchLoop {
       const common = Math.min(slot.commonPrefix(order.prompt), order.prompt.length - 1);
       run.cachedTokens = common === slot.held ? common : await decoder.truncate(slot.index, common);
       slot.truncate(run.cachedTokens);
+    }
+  }
+
+  #samplerOf({ run, sampling, grammar = null }: PreparedRun): TokenSampler | null {
+    try {
+      return this.#options.decoder.createSampler(sampling, seedOf(sampling), grammar);
+    } catch (error) {
+      const failure = error instanceof EngineError ? error : new EngineError('engine_failed', `no sampler: ${String(error)}`, false);
+      this.#failures.push({ run, code: failure.code, message: failure.message, retryable: failure.retryable });
+      return null;
     }
   }
 
@@ -243,9 +280,11 @@ export class BatchLoop {
   }
 
   #report(): void {
-    if (this.#texts.length + this.#endings.length + this.#failures.length === 0) return;
-    this.#options.report({ kind: 'step', texts: this.#texts, endings: this.#endings, failures: this.#failures });
+    const [texts, calls, endings, failures] = [this.#texts, this.#calls, this.#endings, this.#failures];
+    if (texts.length + calls.length + endings.length + failures.length === 0) return;
+    this.#options.report({ kind: 'step', texts, ...(calls.length === 0 ? {} : { calls }), endings, failures });
     this.#texts = [];
+    this.#calls = [];
     this.#endings = [];
     this.#failures = [];
   }

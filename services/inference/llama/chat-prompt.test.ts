@@ -26,8 +26,10 @@ function vocabulary(overrides: Partial<Vocabulary> = {}): Vocabulary {
     tokenize,
     detokenize: (tokens) => Array.from(tokens, spelling).join(''),
     spelling,
+    isToken: (token) => token < FIRST_CONTROL + CONTROL.length,
     isEnd: () => false,
     beginToken: null,
+    startToken: null,
     controlSpellings: CONTROL,
     beginText: '<s>',
     endText: '<|im_end|>',
@@ -37,7 +39,7 @@ function vocabulary(overrides: Partial<Vocabulary> = {}): Vocabulary {
 
 function promptText(messages: readonly ChatMessage[], template: string | null, overrides: Partial<Vocabulary> = {}): string {
   const words = vocabulary(overrides);
-  return words.detokenize(new ChatPrompt({ vocabulary: words, contextTokens: 500, template }).tokensOf(messages));
+  return words.detokenize(new ChatPrompt({ vocabulary: words, contextTokens: 500, template }).write({ messages }).tokens);
 }
 
 const user = (content: string): ChatMessage => ({ role: 'user', content });
@@ -82,7 +84,12 @@ describe('chat prompt', () => {
       '{{ message.role }}:{{ message.content }};{% endfor %}',
     ].join('');
     expect(promptText(conversation, strict)).toBe('user:Be kind.\n\nHi;assistant:Hello;user:Bye;');
-    expect(promptText([{ role: 'assistant', content: 'first' }, user('a'), { role: 'tool', content: 'b' }], strict)).toBe('user:a\n\nb;');
+    const withResult: ChatMessage[] = [
+      { role: 'assistant', content: 'first' },
+      { role: 'system', content: 'a' },
+      { role: 'tool', content: 'b' },
+    ];
+    expect(promptText(withResult, strict)).toBe('user:a\n\nResult: b;');
   });
 
   test('a template that always fails is an error of the engine, not of the client', () => {
@@ -94,9 +101,9 @@ describe('chat prompt', () => {
   test('a prompt that leaves no room for an answer is too long', () => {
     const words = vocabulary();
     const prompt = new ChatPrompt({ vocabulary: words, contextTokens: 10, template: '{{ messages[0].content }}' });
-    expect(prompt.tokensOf([user('x'.repeat(9))])).toHaveLength(9);
+    expect(prompt.write({ messages: [user('x'.repeat(9))] }).tokens).toHaveLength(9);
     const tooLong = expect.objectContaining({ code: 'context_length_exceeded', retryable: false }) as unknown as Error;
-    expect(() => prompt.tokensOf([user('x'.repeat(10))])).toThrow(tooLong);
+    expect(() => prompt.write({ messages: [user('x'.repeat(10))] })).toThrow(tooLong);
   });
 
   test('a prompt that cannot fit is refused without being tokenized', () => {
@@ -104,7 +111,7 @@ describe('chat prompt', () => {
       throw new Error('tokenized');
     };
     const prompt = new ChatPrompt({ vocabulary: vocabulary({ tokenize }), contextTokens: 10, template: null });
-    expect(() => prompt.tokensOf([user('x'.repeat(10 * CHARACTERS_PER_TOKEN_MAX + 1))])).toThrow(/more than 10 tokens/);
+    expect(() => prompt.write({ messages: [user('x'.repeat(10 * CHARACTERS_PER_TOKEN_MAX + 1))] })).toThrow(/more than 10 tokens/);
   });
 
   test('a model that has no token to end an answer gets a stop sequence for it', () => {

@@ -5,7 +5,8 @@
 import { EngineError } from '../engine.js';
 import { BatchLoop } from './batch-loop.js';
 import { type LoadedModel, loadModel } from './load-model.js';
-import type { FromChild, LlamaModelConfig, RunOrder, ToChild } from './protocol.js';
+import { OrderReader } from './order-reader.js';
+import type { EmbeddingOrder, FromChild, LlamaModelConfig, ToChild } from './protocol.js';
 import { PieceTable } from './token-text.js';
 
 /** Progress is told in steps of this size; llama.cpp tells it for every tensor. */
@@ -16,34 +17,61 @@ function send(message: FromChild): void {
 }
 
 function serve(model: LoadedModel): void {
-  const { vocabulary, prompt, decoder } = model;
+  const { vocabulary, decoder, embedder } = model;
+  const pieces = new PieceTable(vocabulary);
   const loop = new BatchLoop({
     decoder,
-    pieces: new PieceTable(vocabulary),
+    pieces,
     isEnd: vocabulary.isEnd,
     report: send,
     nowMs: () => performance.now(),
   });
-  const begin = (order: RunOrder) => {
-    try {
-      const { run, sampling, outputTokensBudget } = order;
-      loop.submit({
-        run,
-        sampling,
-        outputTokensBudget,
-        prompt: prompt.tokensOf(order.messages),
-        stop: [...order.stop, ...prompt.extraStops],
-      });
-    } catch (error) {
-      const failure = error instanceof EngineError ? error : new EngineError('engine_failed', `the prompt failed: ${String(error)}`, false);
-      const { code, message, retryable } = failure;
-      send({ kind: 'step', texts: [], endings: [], failures: [{ run: order.run, code, message, retryable }] });
+  const orders = new OrderReader({ ...model, pieces });
+  const cancelled = new Set<number>();
+  /** Embeddings go one after another. */
+  const embeddings = new Map<number, EmbeddingOrder>();
+  const embedNext = async (): Promise<void> => {
+    for (const [run, { inputs, dimensions }] of embeddings) {
+      try {
+        const { vectors, promptTokens } = await embedder.embed(inputs, dimensions, () => cancelled.has(run));
+        send({ kind: 'embedded', run, vectors: vectors.map(base64Of), promptTokens });
+      } catch (error) {
+        sendFailure(run, error);
+      }
+      embeddings.delete(run);
+      cancelled.delete(run);
     }
   };
   process.on('message', (message: ToChild) => {
-    if (message.kind === 'run') begin(message.order);
-    else loop.cancel(message.run);
+    switch (message.kind) {
+      case 'run':
+        try {
+          loop.submit(orders.read(message.order));
+        } catch (error) {
+          sendFailure(message.order.run, error);
+        }
+        return;
+      case 'embed':
+        embeddings.set(message.order.run, message.order);
+        if (embeddings.size === 1) void embedNext();
+        return;
+      case 'cancel':
+        if (embeddings.has(message.run)) cancelled.add(message.run);
+        else loop.cancel(message.run);
+        return;
+    }
   });
+}
+
+function sendFailure(run: number, error: unknown): void {
+  const failure = error instanceof EngineError ? error : new EngineError('engine_failed', `the prompt failed: ${String(error)}`, false);
+  const { code, message, retryable } = failure;
+  send({ kind: 'step', texts: [], endings: [], failures: [{ run, code, message, retryable }] });
+}
+
+/** Every machine that Farebox is built for is little-endian, so the vector's memory is the channel's. */
+function base64Of({ buffer, byteOffset, byteLength }: Float32Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('base64');
 }
 
 async function main(config: LlamaModelConfig): Promise<void> {

@@ -22,6 +22,8 @@ for (const binding of ['auto', 'public'] as const) {
     // Hot enough to meet a token that ends the answer, with a seed that does so soon.
     short: { messages: [user('Hello!')], sampling: { ...SAMPLING, temperature: 2, seed: 2 } },
     promptBeyond: (tokens) => [user('word '.repeat(tokens))],
+    // What only the native binding can do, and tools in words, which need more context, are in llama-answers.test.ts.
+    abilities: ['prompts', 'embeddings'],
   });
 }
 

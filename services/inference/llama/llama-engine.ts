@@ -8,9 +8,19 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
+import { NO_USAGE } from '../../../events/contract/index.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
-import { CANCELLED_BEFORE_START, type Engine, EngineError, type EngineResult, type EngineRun, type EngineState } from '../engine.js';
-import type { FromChild, LlamaModelConfig, ModelFacts, Step, ToChild } from './protocol.js';
+import {
+  CANCELLED_BEFORE_START,
+  type EmbeddingResult,
+  type EmbeddingRun,
+  type Engine,
+  EngineError,
+  type EngineResult,
+  type EngineRun,
+  type EngineState,
+} from '../engine.js';
+import type { FromChild, LlamaModelConfig, ModelFacts, RunOrder, Step, ToChild } from './protocol.js';
 
 /** Crashes in a row before the model was ready; a file that kills llama.cpp twice will do so again. */
 export const LOAD_ATTEMPTS_MAX = 2;
@@ -37,16 +47,17 @@ export type LlamaEngineOptions = Omit<LlamaModelConfig, 'binding'> & {
   readonly binding?: LlamaModelConfig['binding'];
 };
 
-type PendingRun = {
-  readonly run: EngineRun;
+type Pending<Run, Result> = {
+  readonly run: Run;
   readonly onAbort: () => void;
-  readonly resolve: (result: EngineResult) => void;
+  readonly resolve: (result: Result) => void;
   readonly reject: (error: EngineError) => void;
 };
 
 export class LlamaEngine implements Engine {
   readonly #options: LlamaEngineOptions;
-  readonly #runs = new Map<number, PendingRun>();
+  readonly #runs = new Map<number, Pending<EngineRun, EngineResult>>();
+  readonly #embeddings = new Map<number, Pending<EmbeddingRun, EmbeddingResult>>();
   #child: ChildProcess | null = null;
   #state: EngineState = { status: 'loading', progress: 0 };
   #facts: ModelFacts | null = null;
@@ -91,22 +102,44 @@ export class LlamaEngine implements Engine {
 
   load(): { readonly active: number; readonly queued: number } {
     // The child fills its sequences before it lets anything wait.
-    const active = Math.min(this.#runs.size, this.#options.sequences);
-    return { active, queued: this.#runs.size - active };
+    const active = Math.min(this.#runs.size, this.#options.sequences) + Math.min(this.#embeddings.size, 1);
+    return { active, queued: this.#runs.size + this.#embeddings.size - active };
   }
 
   run(run: EngineRun): Promise<EngineResult> {
-    const refusal = this.#refusal();
+    const refusal = this.#refusal(this.#runs.size, this.#options.sequences);
     if (refusal !== null) return Promise.reject(refusal);
     if (run.signal.aborted) return Promise.resolve(CANCELLED_BEFORE_START);
+    const { messages, sampling, stop, outputTokensBudget, prompt, toolUse, format } = run;
+    return this.#await(this.#runs, run, (number) => {
+      // Node's channel speaks JSON, which leaves out what is undefined.
+      const order = { run: number, messages, sampling, stop, outputTokensBudget, prompt, toolUse, format } as RunOrder;
+      this.#send({ kind: 'run', order });
+    });
+  }
+
+  embed(run: EmbeddingRun): Promise<EmbeddingResult> {
+    const refusal = this.#refusal(this.#embeddings.size, 1);
+    if (refusal !== null) return Promise.reject(refusal);
+    if (run.signal.aborted) return Promise.reject(new EngineError('engine_failed', 'The run was aborted.', true));
+    const { inputs, dimensions } = run;
+    return this.#await(this.#embeddings, run, (number) => {
+      this.#send({ kind: 'embed', order: { run: number, inputs, ...(dimensions === undefined ? {} : { dimensions }) } });
+    });
+  }
+
+  #await<Run extends { readonly signal: AbortSignal }, Result>(
+    pending: Map<number, Pending<Run, Result>>,
+    run: Run,
+    order: (number: number) => void,
+  ): Promise<Result> {
     const number = this.#nextRun;
     this.#nextRun += 1;
     return new Promise((resolve, reject) => {
       const onAbort = () => this.#send({ kind: 'cancel', run: number });
       run.signal.addEventListener('abort', onAbort, { once: true });
-      this.#runs.set(number, { run, onAbort, resolve, reject });
-      const { messages, sampling, stop, outputTokensBudget } = run;
-      this.#send({ kind: 'run', order: { run: number, messages, sampling, stop, outputTokensBudget } });
+      pending.set(number, { run, onAbort, resolve, reject });
+      order(number);
     });
   }
 
@@ -115,7 +148,7 @@ export class LlamaEngine implements Engine {
     return this.#closing;
   }
 
-  #refusal(): EngineError | null {
+  #refusal(underWay: number, atOnce: number): EngineError | null {
     if (this.#closing !== null) return new EngineError('engine_failed', 'the engine is closed', true);
     switch (this.#state.status) {
       case 'loading':
@@ -123,7 +156,7 @@ export class LlamaEngine implements Engine {
       case 'failed':
         return new EngineError('model_unavailable', this.#state.reason, true);
       case 'ready':
-        if (this.#runs.size < this.#options.sequences + this.#options.queuedMax) return null;
+        if (underWay < atOnce + this.#options.queuedMax) return null;
         return new EngineError('engine_at_capacity', `${this.#options.queuedMax} runs are waiting already`, true);
     }
   }
@@ -168,6 +201,9 @@ export class LlamaEngine implements Engine {
       case 'step':
         this.#onStep(message);
         return;
+      case 'embedded':
+        this.#onEmbedded(message);
+        return;
       case 'loading':
         this.#enter({ status: 'loading', progress: Math.min(1, Math.max(0, message.progress)) });
         return;
@@ -186,25 +222,32 @@ export class LlamaEngine implements Engine {
     }
   }
 
-  #onStep({ texts, endings, failures }: Step): void {
-    for (const [number, text] of texts) this.#runs.get(number)?.run.onText(text);
+  #onStep({ texts, calls = [], endings, failures }: Step): void {
+    for (const [number, text, logprobs] of texts) {
+      const run = this.#runs.get(number)?.run;
+      if (logprobs === undefined) run?.onText(text);
+      else run?.onText(text, logprobs);
+    }
+    for (const [number, deltas] of calls) this.#runs.get(number)?.run.onToolCalls?.(deltas);
     for (const { run, outcome, finishReason, promptTokens, cachedTokens, completionTokens } of endings) {
       this.#crashesInRow = 0;
-      this.#take(run)?.resolve({ outcome, finishReason, usage: { promptTokens, cachedTokens, completionTokens } });
+      take(this.#runs, run)?.resolve({ outcome, finishReason, usage: { promptTokens, cachedTokens, completionTokens } });
     }
-    for (const { run, code, message, retryable } of failures) this.#take(run)?.reject(new EngineError(code, message, retryable));
+    for (const { run, code, message, retryable } of failures) this.#reject(run, new EngineError(code, message, retryable));
   }
 
-  #take(number: number): PendingRun | undefined {
-    const pending = this.#runs.get(number);
-    if (pending === undefined) return undefined;
-    this.#runs.delete(number);
-    pending.run.signal.removeEventListener('abort', pending.onAbort);
-    return pending;
+  #onEmbedded({ run, vectors, promptTokens }: Extract<FromChild, { kind: 'embedded' }>): void {
+    this.#crashesInRow = 0;
+    const usage = { ...NO_USAGE, promptTokens };
+    take(this.#embeddings, run)?.resolve({ vectors: vectors.map(vectorOf), usage });
+  }
+
+  #reject(number: number, error: EngineError): void {
+    (take(this.#runs, number) ?? take(this.#embeddings, number))?.reject(error);
   }
 
   #failRuns(error: EngineError): void {
-    for (const number of [...this.#runs.keys()]) this.#take(number)?.reject(error);
+    for (const number of [...this.#runs.keys(), ...this.#embeddings.keys()]) this.#reject(number, error);
   }
 
   #onChildGone(child: ChildProcess, cause: string): void {
@@ -240,4 +283,21 @@ export class LlamaEngine implements Engine {
     if (state.status === 'loading') return;
     for (const resolve of this.#onSettledState.splice(0)) resolve();
   }
+}
+
+function take<Run extends { readonly signal: AbortSignal }, Result>(
+  all: Map<number, Pending<Run, Result>>,
+  number: number,
+): Pending<Run, Result> | undefined {
+  const pending = all.get(number);
+  if (pending === undefined) return undefined;
+  all.delete(number);
+  pending.run.signal.removeEventListener('abort', pending.onAbort);
+  return pending;
+}
+
+/** Copied, so that the floats stand where floats may stand. */
+function vectorOf(base64: string): Float32Array {
+  const bytes = Uint8Array.from(Buffer.from(base64, 'base64'));
+  return new Float32Array(bytes.buffer);
 }

@@ -9,6 +9,7 @@ import { basename } from 'node:path';
 import { getLlama, getModuleVersion, LlamaLogLevel, type LlamaModel, type Token } from 'node-llama-cpp';
 import type { BatchDecoder } from './batch-decoder.js';
 import { ChatPrompt } from './chat-prompt.js';
+import { Embedder } from './embedder.js';
 import { nativeBatchDecoder } from './native-batch.js';
 import type { LlamaModelConfig, ModelFacts } from './protocol.js';
 import { publicBatchDecoder } from './public-batch.js';
@@ -32,6 +33,7 @@ export type LoadedModel = {
   readonly vocabulary: Vocabulary;
   readonly prompt: ChatPrompt;
   readonly decoder: BatchDecoder;
+  readonly embedder: Embedder;
 };
 
 export type LoadListener = {
@@ -85,6 +87,7 @@ export async function loadModel(config: LlamaModelConfig, listener: LoadListener
     vocabulary,
     prompt: promptOf(model, vocabulary, contextTokens, listener),
     decoder: native ?? publicBatchDecoder(context, contextTokens),
+    embedder: new Embedder({ model, vocabulary, contextTokens, batchTokens: config.batchTokens, threads: config.threads }),
   };
 }
 
@@ -121,8 +124,10 @@ function vocabularyOf(model: LlamaModel): Vocabulary {
     tokenize: (text, parseControl) => Uint32Array.from(model.tokenize(text, parseControl)),
     detokenize: (tokens) => model.detokenize(Array.from(tokens) as Token[]),
     spelling,
+    isToken: (token) => token < spellings.length,
     isEnd: (token) => token === eos || model.isEogToken(token as Token),
     beginToken: shouldPrependBosToken ? bos : null,
+    startToken: bos ?? eos,
     controlSpellings,
     beginText: bosString ?? '',
     endText: eosString ?? '',

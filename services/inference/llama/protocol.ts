@@ -2,7 +2,17 @@
  * What the engine and its child process say to each other over Node's IPC channel. Both ends are compiled from this file and nobody else can
  * write to the channel, so the types are the check. Runs go by a number of their own: it is short, and a repeated attempt has another one.
  */
-import type { ChatMessage, FinishReason, RunErrorCode, Sampling } from '../../../events/contract/index.js';
+import type {
+  AnswerFormat,
+  ChatMessage,
+  FinishReason,
+  Prompt,
+  RunErrorCode,
+  Sampling,
+  TokenLogprob,
+  ToolCallDelta,
+  ToolUse,
+} from '../../../events/contract/index.js';
 
 /** How the child loads the model and divides the context. Handed over as its only argument, as JSON. */
 export type LlamaModelConfig = {
@@ -26,9 +36,20 @@ export type RunOrder = {
   readonly sampling: Sampling;
   readonly stop: readonly string[];
   readonly outputTokensBudget: number;
+  readonly prompt?: Prompt;
+  readonly toolUse?: ToolUse;
+  readonly format?: AnswerFormat;
 };
 
-export type ToChild = { readonly kind: 'run'; readonly order: RunOrder } | { readonly kind: 'cancel'; readonly run: number };
+export type EmbeddingOrder = { readonly run: number; readonly inputs: readonly Prompt[]; readonly dimensions?: number };
+
+export type ToChild =
+  | { readonly kind: 'run'; readonly order: RunOrder }
+  | { readonly kind: 'embed'; readonly order: EmbeddingOrder }
+  | { readonly kind: 'cancel'; readonly run: number };
+
+export type RunText = readonly [run: number, text: string, logprobs?: readonly TokenLogprob[]];
+export type RunCalls = readonly [run: number, deltas: readonly ToolCallDelta[]];
 
 export type RunEnding = {
   readonly run: number;
@@ -44,7 +65,8 @@ export type RunFailure = { readonly run: number; readonly code: RunErrorCode; re
 /** Everything that one decode brought; one message however many runs took part. */
 export type Step = {
   readonly kind: 'step';
-  readonly texts: readonly (readonly [run: number, text: string])[];
+  readonly texts: readonly RunText[];
+  readonly calls?: readonly RunCalls[];
   readonly endings: readonly RunEnding[];
   readonly failures: readonly RunFailure[];
 };
@@ -60,6 +82,8 @@ export type ModelFacts = {
 export type FromChild =
   | { readonly kind: 'loading' /** 0 to 1. */; readonly progress: number }
   | { readonly kind: 'ready'; readonly facts: ModelFacts }
+  /** Vectors as base64 of little-endian 32-bit floats: the channel speaks JSON. */
+  | { readonly kind: 'embedded'; readonly run: number; readonly vectors: readonly string[]; readonly promptTokens: number }
   /** The model cannot be loaded; trying again would end the same way. */
   | { readonly kind: 'unusable'; readonly reason: string }
   | { readonly kind: 'log'; readonly level: 'warn' | 'error'; readonly message: string }

@@ -1,9 +1,12 @@
 /**
  * The same batches through node-llama-cpp's documented interface, for releases that `native-batch.ts` does not know. All sequences are asked
  * in one turn of the event loop, so its queue puts them into one decode; it is slower because each keeps its own promise chain and sampler.
+ * `controlledEvaluate` takes no grammar and gives logits only after sampling changed them, so answers in a format, tool calls and probabilities
+ * are refused.
  */
-import type { LlamaContext, LlamaContextSequence, Token } from 'node-llama-cpp';
+import { type LlamaContext, type LlamaContextSequence, type Token, TokenBias } from 'node-llama-cpp';
 import type { Sampling } from '../../../events/contract/index.js';
+import { EngineError } from '../engine.js';
 import { type BatchDecoder, type BatchItem, NO_TOKEN, type TokenSampler } from './batch-decoder.js';
 
 /** The library makes a new sampler for each token, so the state lives here: a seed of its own per token, and the answer's tokens. */
@@ -12,6 +15,7 @@ class PublicSampler implements TokenSampler {
   constructor(
     readonly sampling: Sampling,
     readonly seed: number,
+    readonly bias: TokenBias | null,
   ) {}
   dispose(): void {}
 }
@@ -22,7 +26,11 @@ export function publicBatchDecoder(context: LlamaContext, slotTokens: number): B
     slots: context.totalSequences,
     slotTokens,
     batchTokens: context.batchSize,
-    createSampler: (sampling, seed) => new PublicSampler(sampling, seed),
+    createSampler(sampling, seed, grammar) {
+      if (grammar !== null) throw cannot('hold an answer to a format or to tool calls');
+      if (sampling.logprobs !== undefined) throw cannot('tell the probabilities of tokens');
+      return new PublicSampler(sampling, seed, tokenBias(context, sampling));
+    },
     decode: (items) => Promise.all(items.map((item) => evaluate(sequenceOf(sequences, item.slot), item))),
     async truncate(slot, tokens) {
       const sequence = sequenceOf(sequences, slot);
@@ -34,6 +42,17 @@ export function publicBatchDecoder(context: LlamaContext, slotTokens: number): B
       return sequence.nextTokenIndex;
     },
   };
+}
+
+function cannot(what: string): EngineError {
+  return new EngineError('invalid_prompt', `The engine cannot ${what} with this release of its library.`, false);
+}
+
+function tokenBias(context: LlamaContext, { logitBias = [] }: Sampling): TokenBias | null {
+  if (logitBias.length === 0) return null;
+  const bias = new TokenBias(context.model.tokenizer);
+  for (const [token, logit] of logitBias) bias.set(token as Token, { logit });
+  return bias;
 }
 
 function sequenceOf(sequences: readonly LlamaContextSequence[], slot: number): LlamaContextSequence {
@@ -50,12 +69,13 @@ async function evaluate(sequence: LlamaContextSequence, { tokens, sampler }: Bat
   }
   const last = input.pop();
   if (last === undefined) throw new RangeError('nothing to evaluate');
-  const { sampling, seed, chosen } = sampler;
+  const { sampling, seed, chosen, bias } = sampler;
   const options = {
     temperature: sampling.temperature,
     topK: sampling.topK,
     topP: sampling.topP,
     minP: sampling.minP,
+    ...(bias === null ? {} : { tokenBias: bias }),
     // A sampler that starts afresh with one seed would draw the same lot for every token.
     seed: (seed + Math.imul(chosen.length, 0x9e3779b1)) >>> 0,
     repeatPenalty: {

@@ -15,8 +15,10 @@ const vocabulary: Vocabulary = {
     return Buffer.concat(parts).toString('utf8').replace(/^ /, '');
   },
   spelling: (token) => (token < 256 ? `<0x${token.toString(16).toUpperCase().padStart(2, '0')}>` : (WORDS[token - 256] ?? '')),
+  isToken: () => true,
   isEnd: () => false,
   beginToken: null,
+  startToken: null,
   controlSpellings: [],
   beginText: '',
   endText: '',

@@ -17,11 +17,14 @@ export class PieceTable {
   /** Stands before a token so that the tokenizer does not take it for the beginning of a text and strip its space. */
   readonly #anchor: Uint32Array;
   readonly #anchorText: string;
+  readonly #controlSpellings: ReadonlySet<string>;
+  readonly #spelt: (Piece | undefined)[] = [];
 
   constructor(vocabulary: Vocabulary) {
     this.#vocabulary = vocabulary;
     this.#anchor = vocabulary.tokenize('a', false).slice(-1);
     this.#anchorText = vocabulary.detokenize(this.#anchor);
+    this.#controlSpellings = new Set(vocabulary.controlSpellings);
   }
 
   piece(token: number): Piece {
@@ -37,6 +40,23 @@ export class PieceTable {
   firstPiece(token: number): Piece {
     const text = this.#vocabulary.detokenize(Uint32Array.of(token));
     return text.includes(REPLACEMENT) ? this.piece(token) : wholePiece(text);
+  }
+
+  /** As `piece`, with control tokens spelt out: what a grammar takes them for. */
+  speltPiece(token: number): Piece {
+    let piece = this.#spelt[token];
+    if (piece === undefined) {
+      piece = this.piece(token);
+      const spelling = piece.text === '' ? this.#vocabulary.spelling(token) : '';
+      if (this.#controlSpellings.has(spelling)) piece = wholePiece(spelling);
+      this.#spelt[token] = piece;
+    }
+    return piece;
+  }
+
+  /** The text of tokens that follow others. */
+  say(tokens: Uint32Array): string {
+    return Buffer.concat(Array.from(tokens, (token) => this.speltPiece(token).bytes)).toString('utf8');
   }
 
   #pieceOf(token: number): Piece {
@@ -58,20 +78,38 @@ export class TextAssembler {
   readonly #table: PieceTable;
   #pending: Buffer | null = null;
   #isFirst = true;
+  readonly #spellsControl: boolean;
 
-  constructor(table: PieceTable) {
+  /** `spellsControl`: control tokens are part of the text, as in answers that follow a grammar. */
+  constructor(table: PieceTable, spellsControl = false) {
     this.#table = table;
+    this.#spellsControl = spellsControl;
   }
 
   /** Whole characters that the token completes; empty while one is under way. Bytes that can be no character become U+FFFD. */
   push(token: number): string {
-    const piece = this.#isFirst ? this.#table.firstPiece(token) : this.#table.piece(token);
+    const piece = this.#pieceOf(token);
     this.#isFirst = false;
     if (this.#pending === null && piece.text !== null) return piece.text;
     const bytes = this.#pending === null ? piece.bytes : Buffer.concat([this.#pending, piece.bytes]);
     const complete = completeLength(bytes);
     this.#pending = complete === bytes.length ? null : bytes.subarray(complete);
     return bytes.toString('utf8', 0, complete);
+  }
+
+  /** What `push` would return. */
+  peek(token: number): string {
+    const [pending, isFirst] = [this.#pending, this.#isFirst];
+    const text = this.push(token);
+    this.#pending = pending;
+    this.#isFirst = isFirst;
+    return text;
+  }
+
+  #pieceOf(token: number): Piece {
+    if (!this.#isFirst) return this.#spellsControl ? this.#table.speltPiece(token) : this.#table.piece(token);
+    const first = this.#table.firstPiece(token);
+    return this.#spellsControl && first.text === '' ? this.#table.speltPiece(token) : first;
   }
 }
 

@@ -14,7 +14,9 @@ export const CONNECT_MS_MAX = 30_000;
 /** A download that brings nothing for so long is given up; what came can be continued by pulling again. */
 export const STALL_MS_MAX = 60_000;
 
-const GGUF_MAGIC = 'GGUF';
+/** Of GGUF, and of the older ggml format (0x67676d6c, little-endian) that whisper.cpp's weights come in. */
+const MAGICS: ReadonlySet<string> = new Set(['GGUF', 'lmgg']);
+const MAGIC_BYTES = 4;
 
 export type PullFailure =
   /** The preset names no weights: the model comes with the software. */
@@ -24,7 +26,7 @@ export type PullFailure =
   | 'not_found'
   | 'download_stalled'
   | 'download_failed'
-  /** What came is no GGUF file. */
+  /** What came is no file of weights. */
   | 'not_a_model'
   | 'disk_failed';
 
@@ -115,10 +117,10 @@ async function download(downloader: ModelDownloader, { stallMsMax = STALL_MS_MAX
 /** A sign-in page or an error in place of the file must not be loaded at the next start. */
 async function requireModel(path: string, uri: string): Promise<void> {
   const file = await open(path, 'r');
-  const { buffer } = await file.read(Buffer.alloc(GGUF_MAGIC.length), 0, GGUF_MAGIC.length, 0).finally(() => file.close());
-  if (buffer.toString('latin1') === GGUF_MAGIC) return;
+  const { buffer } = await file.read(Buffer.alloc(MAGIC_BYTES), 0, MAGIC_BYTES, 0).finally(() => file.close());
+  if (MAGICS.has(buffer.toString('latin1'))) return;
   await rm(path, { force: true });
-  throw new ModelPullError('not_a_model', `what ${uri} gave is not a GGUF file`);
+  throw new ModelPullError('not_a_model', `what ${uri} gave is no GGUF or ggml file`);
 }
 
 class TooLate extends Error {}

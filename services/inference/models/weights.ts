@@ -17,7 +17,9 @@ const PART = /-(\d{5})-of-(\d{5})\.gguf$/;
 /** One file per model and quantisation, named so that a directory listing says what it is. */
 export function weightsPath(model: PresetModel, modelDirectory: string): string {
   const quantization = model.weights?.quantization ?? 'unknown';
-  return join(modelDirectory, `${model.id}-${quantization}.gguf`.replace(/[^A-Za-z0-9._-]/g, '_'));
+  // whisper.cpp's weights are in the format before GGUF.
+  const suffix = model.kind === 'transcription' ? 'bin' : 'gguf';
+  return join(modelDirectory, `${model.id}-${quantization}.${suffix}`.replace(/[^A-Za-z0-9._-]/g, '_'));
 }
 
 /** The weights, if they are there in all their parts; `null` otherwise. */

@@ -1,10 +1,10 @@
 /** An engine whose runs go on when the test says so; for meeting the worker loop between two steps. */
-import { NO_USAGE, type TokenUsage } from '../../../events/contract/index.js';
+import { type FinishReason, NO_USAGE, type TokenUsage } from '../../../events/contract/index.js';
 import type { Engine, EngineError, EngineResult, EngineRun } from '../engine.js';
 
 export type HeldRun = {
   readonly run: EngineRun;
-  finish(usage?: TokenUsage): void;
+  finish(usage?: TokenUsage, finishReason?: FinishReason): void;
   fail(error: EngineError | Error): void;
 };
 
@@ -25,8 +25,8 @@ export class HeldEngine implements Engine {
       });
       this.runs.push({
         run,
-        finish: (usage = { promptTokens: 5, cachedTokens: 1, completionTokens: 3 }) =>
-          resolve({ outcome: 'completed', finishReason: 'stop', usage }),
+        finish: (usage = { promptTokens: 5, cachedTokens: 1, completionTokens: 3 }, finishReason = 'stop') =>
+          resolve({ outcome: 'completed', finishReason, usage }),
         fail: reject,
       });
     }).finally(() => {

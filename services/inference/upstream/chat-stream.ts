@@ -1,19 +1,16 @@
 /**
- * One streamed chat completion over HTTP: the request, its refusals, and its events one after the other. Everything that may take long is
+ * One streamed completion over HTTP, of a chat or a prompt: the request, its refusals, and its events one after the other. Everything that may take long is
  * under one abort signal and one watch for silence; a connection is left behind clean for the next request, or closed.
  */
-import type { ReadableStreamDefaultReader } from 'node:stream/web';
 import { TextDecoder } from 'node:util';
 import type { Scheduler } from '../../../platform/scheduler.js';
-import type { EngineError } from '../engine.js';
 import { type ChatEvent, readChatEvent } from './chat-event.js';
+import { type BodyReader, post, type Refusal, readBytes, refusalOf } from './http-post.js';
 import { SilenceWatch } from './silence-watch.js';
 import { SseError, type SseEvent, SseParser } from './sse-parser.js';
-import { type Complaint, complaintOf, errorOfStatus } from './upstream-errors.js';
 import type { UpstreamTarget } from './upstream-settings.js';
 
-/** Read of an error's body. */
-const ERROR_BODY_BYTES_MAX = 16_384;
+const MEDIA_TYPE = 'text/event-stream';
 
 /** Bytes of one answer's stream: the longest answers of the catalogues take a quarter of it, at 250 bytes a token. */
 const STREAM_BYTES_MAX = 134_217_728;
@@ -23,6 +20,7 @@ const BODY_END_MS_MAX = 1_000;
 
 export type ChatStreamOptions = {
   readonly target: UpstreamTarget;
+  readonly path: '/chat/completions' | '/completions';
   readonly body: string;
   /** Aborting it closes the connection. Aborted here when the exchange is over. */
   readonly connection: AbortController;
@@ -39,40 +37,16 @@ export type ChatStreamOptions = {
  * How an exchange ended: `ended` by the handler's word, at `[DONE]`; `enough`, cut short by the handler; `end_of_body`; `refused` by the
  * upstream's status; `garbled`. A broken or aborted connection rejects with `ConnectionBroken`.
  */
-export type ChatStreamEnd =
-  | { readonly kind: 'ended' | 'enough' | 'end_of_body' }
-  | { readonly kind: 'refused'; readonly error: EngineError; readonly status: number; readonly complaint: Complaint }
-  | { readonly kind: 'garbled'; readonly reason: string; readonly retryable: boolean };
-
-/** The connection could not be made, broke, or was closed from this side. */
-export class ConnectionBroken extends Error {
-  override readonly name = 'ConnectionBroken';
-
-  /** The short name that Node or undici has for it, such as `ECONNREFUSED`; never a message, which may quote an address. */
-  get code(): string {
-    const { cause } = this;
-    // Fetch hides the error of the socket in the cause of its own.
-    return codeOf(propertyOf(cause, 'cause')) ?? codeOf(cause) ?? 'unknown cause';
-  }
-}
-
-function propertyOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
-}
-
-function codeOf(error: unknown): string | null {
-  const code = propertyOf(error, 'code');
-  return typeof code === 'string' ? code : null;
-}
+export type ChatStreamEnd = { readonly kind: 'ended' | 'enough' | 'end_of_body' } | Refusal;
 
 export async function streamChat(options: ChatStreamOptions): Promise<ChatStreamEnd> {
-  const { target, connection, scheduler, onSilence, onReleased } = options;
+  const { target, path, body, connection, scheduler, onSilence, onReleased } = options;
   const watch = new SilenceWatch({ scheduler, limitMs: target.firstByteMsMax, onSilence });
   let isLeftToDrain = false;
   try {
-    const response = await post(options);
+    const response = await post({ target, path, body, mediaType: MEDIA_TYPE, signal: connection.signal });
     const reader = response.body?.getReader() ?? null;
-    const refusal = await refusalOf(response, reader, target.name);
+    const refusal = await refusalOf(response, reader, { target, mediaType: MEDIA_TYPE });
     if (refusal !== null) return refusal;
     if (reader === null) return { kind: 'end_of_body' };
     const end = await readEvents(reader, watch, options);
@@ -88,67 +62,6 @@ export async function streamChat(options: ChatStreamOptions): Promise<ChatStream
       connection.abort();
       onReleased();
     }
-  }
-}
-
-async function post({ target, body, connection }: ChatStreamOptions): Promise<Response> {
-  const headers: Record<string, string> = {
-    'content-type': 'application/json',
-    accept: 'text/event-stream',
-    // A compressing proxy would hold events back until its block is full.
-    'accept-encoding': 'identity',
-    'user-agent': 'farebox',
-  };
-  if (target.apiKey !== null) headers['authorization'] = `Bearer ${target.apiKey}`;
-  // Following a redirect would send prompt and key to an address that no operator named.
-  const options: RequestInit = { method: 'POST', headers, body, redirect: 'manual', signal: connection.signal };
-  try {
-    return await fetch(`${target.baseUrl}/chat/completions`, options);
-  } catch (cause) {
-    throw new ConnectionBroken('no answer', { cause });
-  }
-}
-
-type BodyReader = ReadableStreamDefaultReader<Uint8Array>;
-
-async function readBytes(reader: BodyReader): Promise<Uint8Array | null> {
-  try {
-    const { done, value } = await reader.read();
-    return done ? null : value;
-  } catch (cause) {
-    throw new ConnectionBroken('the answer broke off', { cause });
-  }
-}
-
-/** What a response that is no event stream means; `null` for one that is. */
-async function refusalOf(response: Response, reader: BodyReader | null, upstream: string): Promise<ChatStreamEnd | null> {
-  const { status } = response;
-  const mediaType = response.headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() ?? '';
-  if (status === 200 && mediaType === 'text/event-stream') return null;
-  if (status >= 200 && status < 300) {
-    return {
-      kind: 'garbled',
-      reason: `it answered ${status} with ${mediaType === '' ? 'no media type' : 'another media type'}`,
-      retryable: false,
-    };
-  }
-  const complaint = complaintOf(reader === null ? null : await readErrorBody(reader));
-  return { kind: 'refused', error: errorOfStatus(upstream, status, complaint), status, complaint };
-}
-
-async function readErrorBody(reader: BodyReader): Promise<unknown> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  while (bytes < ERROR_BODY_BYTES_MAX) {
-    const chunk = await readBytes(reader);
-    if (chunk === null) break;
-    chunks.push(chunk);
-    bytes += chunk.byteLength;
-  }
-  try {
-    return JSON.parse(Buffer.concat(chunks).subarray(0, ERROR_BODY_BYTES_MAX).toString('utf8'));
-  } catch {
-    return null;
   }
 }
 

@@ -1,12 +1,23 @@
 /**
  * Several engines for one model, upstreams and local weights, behind one port: a run goes to the first in the preset's order that takes it,
- * and to the next when that one fails before any text was handed out. Afterwards it fails as a whole, since two engines' answers do not
- * make one.
+ * and to the next when that one fails before anything was handed out. Afterwards it fails as a whole, since two engines' answers do not
+ * make one. Embeddings and transcriptions go to those that make any, and are handed out whole.
  */
 import type { Logger } from 'pino';
 import type { RunErrorCode } from '../../../events/contract/index.js';
 import type { Clock } from '../../../platform/clock.js';
-import { CANCELLED_BEFORE_START, type Engine, EngineError, type EngineResult, type EngineRun, type EngineState } from '../engine.js';
+import {
+  CANCELLED_BEFORE_START,
+  type EmbeddingResult,
+  type EmbeddingRun,
+  type Engine,
+  EngineError,
+  type EngineResult,
+  type EngineRun,
+  type EngineState,
+  type Transcript,
+  type TranscriptionRun,
+} from '../engine.js';
 import { BREAKER_DEFAULT, type BreakerSettings, CircuitBreaker } from './circuit-breaker.js';
 
 export type FailoverOptions = {
@@ -33,12 +44,16 @@ class OrderedEngines implements FailoverEngine {
   readonly #members: readonly Member[];
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly embed?: (run: EmbeddingRun) => Promise<EmbeddingResult>;
+  readonly transcribe?: (run: TranscriptionRun) => Promise<Transcript>;
 
   constructor({ engines, breaker = BREAKER_DEFAULT, clock, logger }: FailoverOptions) {
     if (engines.length === 0) throw new Error('a failover needs at least one engine');
     this.#members = engines.map(({ name, engine }) => ({ name, engine, breaker: new CircuitBreaker(breaker) }));
     this.#clock = clock;
     this.#logger = logger;
+    if (engines.some(({ engine }) => engine.embed !== undefined)) this.embed = (run) => this.#inOrder(run, embedding(run));
+    if (engines.some(({ engine }) => engine.transcribe !== undefined)) this.transcribe = (run) => this.#inOrder(run, transcription(run));
   }
 
   /** Of the engine that would be tried first now. What served a run is in its result. */
@@ -48,21 +63,27 @@ class OrderedEngines implements FailoverEngine {
     return usable?.engine.systemFingerprint ?? 'fp_none';
   }
 
-  async run(run: EngineRun): Promise<EngineResult> {
+  run(run: EngineRun): Promise<EngineResult> {
+    return this.#inOrder(run, generation(run));
+  }
+
+  async #inOrder<Result>({ runId, signal }: AskedRun, work: Work<Result>): Promise<Result> {
     const errors: EngineError[] = [];
     for (const member of this.#members) {
-      if (run.signal.aborted) return CANCELLED_BEFORE_START;
+      if (signal.aborted) return work.whenAborted();
+      const ask = work.askOf(member.engine);
+      if (ask === null) continue;
       const entry = member.breaker.enter(this.#clock.nowMs());
       if (entry === 'refused') continue;
-      const attempt = await this.#attempt(member, entry, run);
+      const attempt = await this.#attempt(member, entry, ask, signal);
       if (attempt.status === 'served') return attempt.result;
       if (attempt.hasSpoken) throw attempt.error;
       errors.push(attempt.error);
       const { code, message } = attempt.error;
       const level = isSignOfTrouble(attempt.error) ? 'warn' : 'debug';
-      this.#logger[level]({ engine: member.name, runId: run.runId, code, reason: message }, 'engine passed over');
+      this.#logger[level]({ engine: member.name, runId, code, reason: message }, 'engine passed over');
     }
-    if (run.signal.aborted) return CANCELLED_BEFORE_START;
+    if (signal.aborted) return work.whenAborted();
     throw mostUsefulOf(errors);
   }
 
@@ -108,26 +129,25 @@ class OrderedEngines implements FailoverEngine {
     await Promise.all(this.#members.map(({ engine }) => engine.close()));
   }
 
-  async #attempt(member: Member, entry: 'closed' | 'probe', run: EngineRun): Promise<Attempt> {
-    const { engine, breaker } = member;
+  async #attempt<Result>(member: Member, entry: 'closed' | 'probe', ask: Ask<Result>, signal: AbortSignal): Promise<Attempt<Result>> {
+    const { breaker } = member;
     let hasSpoken = false;
-    const onText = (text: string) => {
+    const onSpoken = () => {
       hasSpoken = true;
-      run.onText(text);
     };
     try {
-      const result: EngineResult = await engine.run({ ...run, onText });
-      if (result.outcome === 'completed' || hasSpoken) breaker.succeeded();
+      const { result, isWhole } = await ask(onSpoken);
+      if (isWhole || hasSpoken) breaker.succeeded();
       else breaker.undecided(entry);
-      // An engine that generated nothing served nothing.
-      if (result.outcome === 'cancelled' && result.usage.promptTokens === 0) return { status: 'served', result };
-      return { status: 'served', result: { ...result, systemFingerprint: result.systemFingerprint ?? engine.systemFingerprint } };
+      return { status: 'served', result };
     } catch (error) {
       if (!(error instanceof EngineError)) {
         breaker.undecided(entry);
         throw error;
       }
-      this.#noteFailure(member, entry, error);
+      // Who was told to stop is not ill for having stopped.
+      if (signal.aborted) breaker.undecided(entry);
+      else this.#noteFailure(member, entry, error);
       return { status: 'failed', error, hasSpoken };
     }
   }
@@ -140,9 +160,75 @@ class OrderedEngines implements FailoverEngine {
   }
 }
 
-type Attempt =
-  | { readonly status: 'served'; readonly result: EngineResult }
+type AskedRun = { readonly runId: string; readonly signal: AbortSignal };
+
+/** Asks one engine; `onSpoken` is called when anything is handed out before the end. `isWhole`: not cut short by an abort. */
+type Ask<Result> = (onSpoken: () => void) => Promise<{ readonly result: Result; readonly isWhole: boolean }>;
+
+type Work<Result> = {
+  /** `null`: the engine does no such work. */
+  readonly askOf: (engine: Engine) => Ask<Result> | null;
+  /** Between two engines. */
+  readonly whenAborted: () => Result;
+};
+
+type Attempt<Result> =
+  | { readonly status: 'served'; readonly result: Result }
   | { readonly status: 'failed'; readonly error: EngineError; readonly hasSpoken: boolean };
+
+function generation(run: EngineRun): Work<EngineResult> {
+  const { onToolCalls } = run;
+  const ask = async (engine: Engine, onSpoken: () => void) => {
+    const result = await engine.run({
+      ...run,
+      onText: (text, logprobs) => {
+        onSpoken();
+        if (logprobs === undefined) run.onText(text);
+        else run.onText(text, logprobs);
+      },
+      ...(onToolCalls === undefined
+        ? {}
+        : {
+            onToolCalls: (deltas) => {
+              onSpoken();
+              onToolCalls(deltas);
+            },
+          }),
+    });
+    const isWhole = result.outcome === 'completed';
+    // An engine that generated nothing served nothing.
+    if (!isWhole && result.usage.promptTokens === 0) return { result, isWhole };
+    return { result: { ...result, systemFingerprint: result.systemFingerprint ?? engine.systemFingerprint }, isWhole };
+  };
+  return { askOf: (engine) => (onSpoken) => ask(engine, onSpoken), whenAborted: () => CANCELLED_BEFORE_START };
+}
+
+function embedding(run: EmbeddingRun): Work<EmbeddingResult> {
+  const ask = async (engine: Engine, embed: NonNullable<Engine['embed']>) => {
+    const result = await embed.call(engine, run);
+    return { result: { ...result, systemFingerprint: result.systemFingerprint ?? engine.systemFingerprint }, isWhole: true };
+  };
+  const askOf = (engine: Engine) => {
+    const { embed } = engine;
+    return embed === undefined ? null : () => ask(engine, embed);
+  };
+  return { askOf, whenAborted: throwAborted };
+}
+
+function transcription(run: TranscriptionRun): Work<Transcript> {
+  const ask = async (engine: Engine, transcribe: NonNullable<Engine['transcribe']>) => {
+    return { result: await transcribe.call(engine, run), isWhole: true };
+  };
+  const askOf = (engine: Engine) => {
+    const { transcribe } = engine;
+    return transcribe === undefined ? null : () => ask(engine, transcribe);
+  };
+  return { askOf, whenAborted: throwAborted };
+}
+
+function throwAborted(): never {
+  throw new EngineError('engine_failed', 'the run was aborted', true);
+}
 
 function isUsable({ engine, breaker }: Member, nowMs: number): boolean {
   return breaker.isPassable(nowMs) && engine.state().status === 'ready';

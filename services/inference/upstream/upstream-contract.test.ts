@@ -19,6 +19,7 @@ const QUESTIONS = {
   long: ask(LONG_TEXT),
   short: ask('A short question?'),
   promptBeyond: (tokens: number) => [user('word '.repeat(tokens))],
+  abilities: ['prompts', 'formats', 'tools', 'logprobs', 'embeddings'],
 } satisfies Partial<EngineUnderTest>;
 
 const servers: OpenAiServer[] = [];

@@ -1,25 +1,38 @@
 /**
- * Serves a model from any server that speaks OpenAI's chat completions: vLLM, llama-server, Ollama, a hosted provider.
+ * Serves a model from any server that speaks OpenAI's completions and embeddings: vLLM, llama-server, Ollama, a hosted provider.
  *
- *     run() ── place free? ──▶ POST {base}/chat/completions, streamed ──events──▶ Answer ──text──▶ onText
+ *     run() ── place free? ──▶ POST {base}/chat/completions, streamed ──events──▶ Answer ──text, calls──▶ onText, onToolCalls
  *       └─ queue full: engine_at_capacity                                 ├─ finish reason, [DONE] ─▶ completed, counted by the upstream
  *                                                                         ├─ budget or stop sequence passed ─▶ completed, cut here
  *     abort ──▶ connection closed ──▶ cancelled                           └─ error, silence, broken off ─▶ EngineError
  *
- * The upstream is not trusted: what it sends is bounded, its budget is kept here too, and its counts are checked (`usage-count.ts`).
+ * The upstream is not trusted: what it sends is bounded, its budget is kept here too, its counts are checked (`usage-count.ts`), and so is whether
+ * calls and formats are what was asked for (`answer-check.ts`).
  */
 import type { Logger } from 'pino';
-import { type FinishReason, promptTokensBound } from '../../../events/contract/index.js';
+import type { FinishReason } from '../../../events/contract/index.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
-import { CANCELLED_BEFORE_START, type Engine, EngineError, type EngineResult, type EngineRun, type EngineState } from '../engine.js';
+import {
+  CANCELLED_BEFORE_START,
+  type EmbeddingResult,
+  type EmbeddingRun,
+  type Engine,
+  EngineError,
+  type EngineResult,
+  type EngineRun,
+  type EngineState,
+} from '../engine.js';
 import { Answer } from './answer.js';
 import type { ChatEvent } from './chat-event.js';
-import { type ChatStreamEnd, ConnectionBroken, streamChat } from './chat-stream.js';
+import { type ChatStreamEnd, streamChat } from './chat-stream.js';
+import { readEmbeddings } from './embedding-answer.js';
+import { askForJson } from './json-answer.js';
 import { Places } from './places.js';
-import { type Complaint, complaintForLog, errorOfComplaint } from './upstream-errors.js';
-import { requestBody } from './upstream-request.js';
+import type { Complaint } from './upstream-errors.js';
+import { embeddingBody, generationRequest, missingAbility } from './upstream-request.js';
 import type { UpstreamTarget } from './upstream-settings.js';
-import { type CountTokens, countTokensByBytes, countUsage, type UsageFault } from './usage-count.js';
+import { UpstreamTrouble } from './upstream-trouble.js';
+import { type CountTokens, countTokensByBytes, countUsage, promptBound } from './usage-count.js';
 
 /** Of what an upstream says of itself in a fingerprint. */
 const FINGERPRINT_CHARACTERS_MAX = 120;
@@ -37,6 +50,7 @@ export type UpstreamEngineOptions = {
 /** The engine's results say who counted and what served; see `EngineResult`. */
 export interface UpstreamEngine extends Engine {
   run(run: EngineRun): Promise<EngineResult>;
+  embed(run: EmbeddingRun): Promise<EmbeddingResult>;
 }
 
 /** Connects to nothing before the first run. */
@@ -66,8 +80,7 @@ class HttpUpstreamEngine implements UpstreamEngine {
   /** Connections in use, also those whose run is over. */
   readonly #connections = new Set<AbortController>();
   readonly #runs = new Set<Promise<unknown>>();
-  /** Faults that every answer has are worth one line, not one per answer. */
-  readonly #faultsLogged = new Set<UsageFault>();
+  readonly #trouble: UpstreamTrouble;
   #closed = false;
 
   constructor(options: UpstreamEngineOptions) {
@@ -75,21 +88,22 @@ class HttpUpstreamEngine implements UpstreamEngine {
     this.#countTokens = options.countTokens ?? countTokensByBytes;
     const { name, model, concurrentMax, queuedMax } = options.target;
     this.#places = new Places(concurrentMax, queuedMax);
+    this.#trouble = new UpstreamTrouble(options);
     this.systemFingerprint = fingerprint(`${name}_${model}`);
   }
 
   run(run: EngineRun): Promise<EngineResult> {
-    if (this.#closed) return Promise.reject(new EngineError('engine_failed', 'the engine is closed', true));
+    const refusal = this.#refusalBefore(run);
+    if (refusal !== null) return Promise.reject(refusal);
     if (run.signal.aborted) return Promise.resolve(CANCELLED_BEFORE_START);
-    if (this.#places.areFull) {
-      const { name, queuedMax } = this.#options.target;
-      return Promise.reject(new EngineError('engine_at_capacity', `${queuedMax} runs are waiting for the upstream ${name}`, true));
-    }
-    const served = this.#serveInTurn(run);
-    this.#runs.add(served);
-    const forget = () => this.#runs.delete(served);
-    served.then(forget, forget);
-    return served;
+    return this.#tracked(this.#inTurn(run.signal, (abort) => this.#serve(run, abort), endedBeforeStart));
+  }
+
+  embed(run: EmbeddingRun): Promise<EmbeddingResult> {
+    const refusal = this.#refusalBefore(null);
+    if (refusal !== null) return Promise.reject(refusal);
+    if (run.signal.aborted) return Promise.reject(abortedUnderWay());
+    return this.#tracked(this.#inTurn(run.signal, (abort) => this.#embed(run, abort), throwAborted));
   }
 
   state(): EngineState {
@@ -108,23 +122,70 @@ class HttpUpstreamEngine implements UpstreamEngine {
     await Promise.allSettled(this.#runs);
   }
 
-  async #serveInTurn(run: EngineRun): Promise<EngineResult> {
+  /** What can be told without asking the upstream. */
+  #refusalBefore(run: EngineRun | null): EngineError | null {
+    const { target } = this.#options;
+    if (this.#closed) return new EngineError('engine_failed', 'the engine is closed', true);
+    const missing = run === null ? null : missingAbility(target, run);
+    if (missing !== null) return new EngineError('engine_failed', `the upstream ${target.name} does not know ${missing}`, false);
+    return this.#places.areFull ? this.#trouble.atCapacity() : null;
+  }
+
+  #tracked<Result>(served: Promise<Result>): Promise<Result> {
+    this.#runs.add(served);
+    const forget = () => this.#runs.delete(served);
+    served.then(forget, forget);
+    return served;
+  }
+
+  async #inTurn<Result>(
+    signal: AbortSignal,
+    serve: (abort: AbortController) => Promise<Result>,
+    onAborted: (cause: AbortCause) => Result,
+  ): Promise<Result> {
     const abort = new AbortController();
     const end = (cause: AbortCause) => abort.abort(cause);
     const onCancelled = () => end('cancelled');
-    run.signal.addEventListener('abort', onCancelled, { once: true });
+    signal.addEventListener('abort', onCancelled, { once: true });
     this.#ends.add(end);
     try {
-      if ((await this.#places.take(abort.signal)) === 'aborted') return this.#abortedBeforeStart(abort.signal.reason as AbortCause);
+      if ((await this.#places.take(abort.signal)) === 'aborted') return onAborted(abort.signal.reason as AbortCause);
       try {
-        return await this.#serve(run, abort);
+        return await serve(abort);
       } finally {
         this.#places.leave();
       }
     } finally {
-      run.signal.removeEventListener('abort', onCancelled);
+      signal.removeEventListener('abort', onCancelled);
       this.#ends.delete(end);
     }
+  }
+
+  async #embed(run: EmbeddingRun, abort: AbortController): Promise<EmbeddingResult> {
+    const { target, scheduler } = this.#options;
+    const connection = new AbortController();
+    const closeConnection = () => connection.abort();
+    abort.signal.addEventListener('abort', closeConnection, { once: true });
+    this.#connections.add(connection);
+    try {
+      const onSilence = () => abort.abort('silent' satisfies AbortCause);
+      const body = embeddingBody(target, run);
+      const answer = await askForJson({ target, path: '/embeddings', body, connection, scheduler, onSilence });
+      if (abort.signal.aborted) return this.#throwCause(abort);
+      if (answer.kind !== 'answered') throw this.#trouble.refused(run.runId, answer);
+      return readEmbeddings(answer.value, run, target.name, this.#countTokens);
+    } catch (error) {
+      if (abort.signal.aborted) return this.#throwCause(abort);
+      throw this.#trouble.broken(error, run.runId, 0);
+    } finally {
+      abort.signal.removeEventListener('abort', closeConnection);
+      this.#connections.delete(connection);
+    }
+  }
+
+  #throwCause({ signal }: AbortController): never {
+    const cause = signal.reason as AbortCause;
+    throw cause === 'silent' ? this.#trouble.silent() : abortedBy(cause);
   }
 
   async #serve(run: EngineRun, abort: AbortController): Promise<EngineResult> {
@@ -144,12 +205,12 @@ class HttpUpstreamEngine implements UpstreamEngine {
    * then asked for instead; `null` when that is nothing, or what was asked for already.
    */
   #fittingBudget(run: EngineRun): number | null {
-    const fitting = this.#options.contextTokens - promptTokensBound(run.messages);
+    const fitting = this.#options.contextTokens - promptBound(run);
     return fitting >= 1 && fitting < run.outputTokensBudget ? fitting : null;
   }
 
   async #exchange(exchange: Exchange, outputTokensMax: number, abort: AbortController): Promise<EngineResult> {
-    if (abort.signal.aborted) return this.#abortedBeforeStart(abort.signal.reason as AbortCause);
+    if (abort.signal.aborted) return endedBeforeStart(abort.signal.reason as AbortCause);
     const { target, scheduler } = this.#options;
     const connection = new AbortController();
     const closeConnection = () => connection.abort();
@@ -159,7 +220,7 @@ class HttpUpstreamEngine implements UpstreamEngine {
     try {
       end = await streamChat({
         target,
-        body: requestBody(target, exchange.run, outputTokensMax),
+        ...generationRequest(target, exchange.run, outputTokensMax),
         connection,
         scheduler,
         onSilence: () => abort.abort('silent' satisfies AbortCause),
@@ -167,7 +228,7 @@ class HttpUpstreamEngine implements UpstreamEngine {
         onEvent: (event) => (abort.signal.aborted ? 'enough' : this.#onEvent(exchange, event)),
       });
     } catch (error) {
-      if (!abort.signal.aborted) throw this.#broken(error, exchange);
+      if (!abort.signal.aborted) throw this.#trouble.broken(error, exchange.run.runId, exchange.answer.pieces);
       end = { kind: 'enough' };
     } finally {
       abort.signal.removeEventListener('abort', closeConnection);
@@ -191,7 +252,7 @@ class HttpUpstreamEngine implements UpstreamEngine {
       case 'chunk': {
         const state = exchange.answer.take(event);
         if (state === 'go_on') return 'go_on';
-        exchange.cutBy = state;
+        if (state !== 'refused') exchange.cutBy = state;
         return 'enough';
       }
     }
@@ -199,32 +260,23 @@ class HttpUpstreamEngine implements UpstreamEngine {
 
   #ended(exchange: Exchange, end: ChatStreamEnd): EngineResult {
     const { answer, run } = exchange;
-    const { name } = this.#options.target;
-    if (end.kind === 'refused') {
-      this.#logComplaint(run, end.complaint, end.error, end.status);
-      throw end.error;
-    }
-    if (exchange.complaint !== null) {
-      const error = errorOfComplaint(name, exchange.complaint);
-      this.#logComplaint(run, exchange.complaint, error, null);
-      throw error;
-    }
-    if (end.kind === 'garbled') throw new EngineError('engine_failed', `the upstream ${name}: ${end.reason}`, end.retryable);
-    if (exchange.garbled !== null) throw new EngineError('engine_failed', `the upstream ${name}: ${exchange.garbled}`, true);
+    if (end.kind === 'refused' || end.kind === 'garbled') throw this.#trouble.refused(run.runId, end);
+    if (exchange.complaint !== null) throw this.#trouble.complained(run.runId, exchange.complaint);
+    if (exchange.garbled !== null) throw this.#trouble.unreadable(exchange.garbled);
+    if (answer.fault !== null) throw this.#trouble.unusable(answer.fault);
     if (exchange.cutBy !== null) return this.#cutShort(exchange, exchange.cutBy);
     // A stream that ends without a finish reason was cut off somewhere on its way, even where `[DONE]` follows.
-    if (answer.finish === null) throw new EngineError('engine_failed', `the upstream ${name} broke off its answer`, true);
-    if (answer.finish === 'failed') throw new EngineError('engine_failed', `the upstream ${name} gave up its answer`, true);
+    if (answer.finish === null) throw this.#trouble.unfinished('broke off its answer');
+    if (answer.finish === 'failed') throw this.#trouble.unfinished('gave up its answer');
+    const fault = answer.faultAtEnd();
+    if (fault !== null) throw this.#trouble.unusable(fault);
     answer.flush();
     return this.#result(exchange, 'completed', answer.finish);
   }
 
   #cutShort(exchange: Exchange, cutBy: 'stop_sequence' | 'budget_used_up'): EngineResult {
     if (cutBy === 'stop_sequence') return this.#result(exchange, 'completed', 'stop');
-    this.#options.logger.warn(
-      { upstream: this.#options.target.name, runId: exchange.run.runId, outputTokensBudget: exchange.run.outputTokensBudget },
-      'upstream goes on beyond the output budget, answer cut',
-    );
+    this.#trouble.goesOnBeyondBudget(exchange.run.runId, exchange.run.outputTokensBudget);
     exchange.answer.flush();
     return this.#result(exchange, 'completed', 'length');
   }
@@ -232,55 +284,18 @@ class HttpUpstreamEngine implements UpstreamEngine {
   #aborted(exchange: Exchange, cause: AbortCause): EngineResult {
     // Before its first event, an upstream may have done nothing yet; what cannot be known is not charged.
     if (cause === 'cancelled') return exchange.answer.hasBegun ? this.#result(exchange, 'cancelled', null) : CANCELLED_BEFORE_START;
-    if (cause === 'closed') throw closedUnderWay();
-    throw new EngineError('engine_failed', `the upstream ${this.#options.target.name} has been silent for too long`, true);
-  }
-
-  #abortedBeforeStart(cause: AbortCause): EngineResult {
-    if (cause === 'cancelled') return CANCELLED_BEFORE_START;
-    throw closedUnderWay();
-  }
-
-  #broken(error: unknown, { run, answer }: Exchange): unknown {
-    if (!(error instanceof ConnectionBroken)) return error;
-    const { name } = this.#options.target;
-    const { code } = error;
-    this.#options.logger.warn(
-      { upstream: name, runId: run.runId, cause: code, pieces: answer.pieces },
-      'connection to the upstream broken',
-    );
-    return new EngineError('engine_failed', `the connection to the upstream ${name} broke (${code})`, true);
+    throw cause === 'silent' ? this.#trouble.silent() : abortedBy(cause);
   }
 
   #result({ run, answer }: Exchange, outcome: 'completed' | 'cancelled', finishReason: FinishReason | null): EngineResult {
     const { contextTokens, target } = this.#options;
-    const { messages, outputTokensBudget } = run;
-    const generated = { messages, text: answer.text, pieces: answer.pieces, outputTokensBudget, contextTokens };
+    const generated = { ...run, text: answer.text, pieces: answer.pieces, contextTokens };
     const { usage, source, faults } = countUsage(answer.reportedUsage, generated, this.#countTokens);
     // An answer that was cut short has no last chunk, so it is no fault that the counts are missing.
-    if (outcome === 'completed' && answer.finish !== null) this.#logFaults(run, faults);
+    if (outcome === 'completed' && answer.finish !== null) this.#trouble.miscounts(run.runId, faults);
     const { fingerprint: own } = answer;
     const systemFingerprint = own === null ? this.systemFingerprint : fingerprint(`${target.name}_${target.model}_${own}`);
     return { outcome, finishReason, usage, usageSource: source, systemFingerprint };
-  }
-
-  #logFaults(run: EngineRun, faults: readonly UsageFault[]): void {
-    for (const fault of faults) {
-      const level = this.#faultsLogged.has(fault) ? 'debug' : 'warn';
-      this.#faultsLogged.add(fault);
-      this.#options.logger[level](
-        { upstream: this.#options.target.name, runId: run.runId, fault },
-        'token counts of the upstream not taken over',
-      );
-    }
-  }
-
-  #logComplaint(run: EngineRun, complaint: Complaint, error: EngineError, status: number | null): void {
-    const { name, apiKey } = this.#options.target;
-    const words = complaintForLog(complaint, apiKey);
-    // A busy upstream refuses many runs a second, and their failures tell it already.
-    const level = error.code === 'engine_at_capacity' ? 'debug' : 'warn';
-    this.#options.logger[level]({ upstream: name, runId: run.runId, status, ...words }, 'upstream refused a run');
   }
 }
 
@@ -288,8 +303,22 @@ function newExchange(run: EngineRun): Exchange {
   return { run, answer: new Answer(run), cutBy: null, complaint: null, garbled: null };
 }
 
-function closedUnderWay(): EngineError {
-  return new EngineError('engine_failed', 'the engine was closed', true);
+/** Nothing had been asked of the upstream. */
+function endedBeforeStart(cause: AbortCause): EngineResult {
+  if (cause === 'cancelled') return CANCELLED_BEFORE_START;
+  return throwAborted(cause);
+}
+
+function throwAborted(cause: AbortCause): never {
+  throw abortedBy(cause);
+}
+
+function abortedBy(cause: AbortCause): EngineError {
+  return cause === 'cancelled' ? abortedUnderWay() : new EngineError('engine_failed', 'the engine was closed', true);
+}
+
+function abortedUnderWay(): EngineError {
+  return new EngineError('engine_failed', 'the run was aborted', true);
 }
 
 function isAboutContext(error: unknown): boolean {

@@ -9,7 +9,18 @@ describe('an upstream in a preset', () => {
   test('needs a name, an address and a model; the rest has defaults', () => {
     expect(UpstreamSchema.parse(ENTRY)).toEqual({
       ...ENTRY,
-      parameters: ['temperature', 'top_p', 'frequency_penalty', 'presence_penalty', 'seed', 'stop'],
+      parameters: [
+        'temperature',
+        'top_p',
+        'frequency_penalty',
+        'presence_penalty',
+        'seed',
+        'stop',
+        'logit_bias',
+        'logprobs',
+        'tools',
+        'response_format',
+      ],
       output_limit: 'max_tokens',
       usage: 'final',
       timeouts: { first_byte_ms: 60_000, idle_ms: 30_000 },
@@ -43,7 +54,7 @@ describe('an upstream in a preset', () => {
   test.each([
     { api_key: 'sk-secret' },
     { api_key_env: 'not a name' },
-    { parameters: ['logit_bias'] },
+    { parameters: ['user'] },
     { timeouts: { idle_ms: 0 } },
     { name: 'Near' },
   ])('may not say %j', (wrong) => {

@@ -2,9 +2,9 @@
  * The token counts a run is charged by. The upstream's own, where they can be true; ours, marked as such, where it gives none or gives one
  * that cannot be. Nothing ever goes beyond what the run's hold was made for.
  */
-import { type ChatMessage, COUNTED_LOCALLY, promptTokensBound, type TokenUsage } from '../../../events/contract/index.js';
-import { countTokens as countByBytes, TOKENS_PER_MESSAGE } from '../echo/echo-engine.js';
-import type { EngineResult } from '../engine.js';
+import { COUNTED_LOCALLY, plainPromptTokensBound, promptTokensBound, type TokenUsage } from '../../../events/contract/index.js';
+import { countTokens as countByBytes, countPlainPromptTokens, countPromptTokens } from '../echo/echo-tokens.js';
+import type { EngineResult, EngineRun } from '../engine.js';
 
 /** Counts the tokens of a text. The default is the echo engine's documented rule: four bytes of UTF-8 are a token. */
 export type CountTokens = (text: string) => number;
@@ -24,9 +24,10 @@ export type CountedUsage = {
   readonly faults: readonly UsageFault[];
 };
 
-export type GeneratedText = {
-  readonly messages: readonly ChatMessage[];
-  /** Everything generated that we saw: answer, thoughts, a stop sequence. */
+type PromptParts = Pick<EngineRun, 'messages' | 'toolUse' | 'prompt'>;
+
+export type GeneratedText = PromptParts & {
+  /** Everything generated that we saw: answer, thoughts, calls, a stop sequence. */
   readonly text: string;
   /** Pieces it came in. A server sends a piece when it has generated at least one token. */
   readonly pieces: number;
@@ -57,6 +58,11 @@ export function isBeyondBudget(reported: unknown, outputTokensBudget: number): b
   return isCount(tokens) && tokens > outputTokensBudget;
 }
 
+/** The most tokens that the prompt can have, as the run's hold was made for. */
+export function promptBound({ prompt, messages, toolUse }: PromptParts): number {
+  return prompt === undefined ? promptTokensBound(messages, toolUse) : plainPromptTokensBound([prompt]);
+}
+
 type Count = { readonly tokens: number; readonly isLocal: boolean };
 
 function promptTokens(
@@ -66,12 +72,12 @@ function promptTokens(
   faults: UsageFault[],
 ): Count {
   const tokens = given?.['prompt_tokens'];
-  const bound = Math.min(promptTokensBound(generated.messages), generated.contextTokens);
+  const bound = Math.min(promptBound(generated), generated.contextTokens);
   // No template makes a prompt of nothing; Ollama says 0 for one that it had in its cache.
   if (isCount(tokens) && tokens > 0 && tokens <= bound) return { tokens, isLocal: false };
   if (given !== null) faults.push('prompt_tokens_impossible');
-  let counted = 0;
-  for (const { content } of generated.messages) counted += TOKENS_PER_MESSAGE + Math.max(1, countTokens(content));
+  const { prompt, messages, toolUse } = generated;
+  const counted = prompt === undefined ? countPromptTokens(messages, toolUse, countTokens) : countPlainPromptTokens(prompt, countTokens);
   return { tokens: Math.min(counted, bound), isLocal: true };
 }
 

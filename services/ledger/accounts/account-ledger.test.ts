@@ -1,7 +1,8 @@
 /** The ledger's shell over a store: nothing is answered before it is durable, whatever the store does. */
 import { describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
-import { accountStream } from '../../../events/contract/index.js';
+import { ChainWalk } from '../../../events/account-chain.js';
+import { accountStream, type RecordedEvent } from '../../../events/contract/index.js';
 import type { AppendResult, EventStore, StreamAppend } from '../../../events/store/event-store.js';
 import { createMemoryEventStore } from '../../../events/store/memory/memory-event-store.js';
 import { eventLoopScheduler } from '../../../platform/scheduler.js';
@@ -13,7 +14,7 @@ import { releaseOrphanedReservations } from '../reactors/release-orphaned-reserv
 import { memorySnapshotStore } from '../snapshots/snapshot-store.js';
 import { ACCOUNT, NOW_MS, OPENING, reserve, runId, settle, USD } from '../testing/account-spec.js';
 import { AccountLedger } from './account-ledger.js';
-import { loadAccount } from './account-loader.js';
+import { loadAccount, snapshotOf } from './account-loader.js';
 import { SNAPSHOT_EVENTS } from './bounds.js';
 
 const logger = pino({ level: 'silent' });
@@ -35,6 +36,13 @@ const withAppend = (append: (inner: EventStore, appends: readonly StreamAppend[]
     get: (target, name) =>
       name === 'append' ? (appends: readonly StreamAppend[]) => append(target, appends) : Reflect.get(target, name, target)?.bind?.(target),
   });
+
+/** Events of the chain that are not what their history gives, and how many have a hash. */
+function chainOf(events: readonly RecordedEvent[]) {
+  const walk = new ChainWalk();
+  const broken = events.map((event) => walk.step(event)).filter((link) => link !== null);
+  return { broken, linked: walk.linked };
+}
 
 const requestOf = (n: number) => {
   const { type: _type, ...request } = reserve({ runId: runId(n) });
@@ -179,5 +187,95 @@ describe('the ledger over a store', () => {
     const granted = (await eventsOf()).filter((event) => event.type === 'CreditGranted' && event.data['kind'] === 'top_up');
     expect(granted).toHaveLength(1);
     expect(results[0]).toMatchObject({ eventId: granted[0]?.id });
+  });
+});
+
+describe("the account's hash chain", () => {
+  test('two ledgers that write one account in turn and at once leave one unbroken chain', async () => {
+    const { client, ledger, another, eventsOf } = setUp();
+    const other = another();
+    const clients = [client, inProcessLedgerClient(other)] as const;
+    await Promise.all(Array.from({ length: 40 }, (_, n) => clients[n % 2 === 0 ? 0 : 1].reserve(requestOf(n))));
+    await Promise.all(
+      Array.from({ length: 40 }, (_, n) => (n % 3 === 0 ? ledger : other).submit(settle({ runId: runId(n), attempt: n % 3 }))),
+    );
+    const events = await eventsOf();
+    expect(events.length).toBeGreaterThan(100);
+    expect(chainOf(events)).toEqual({ broken: [], linked: events.length });
+  });
+
+  test('a command that is decided again behind the events of another keeps its event ids and gets another hash', async () => {
+    const tried: string[][] = [];
+    const { ledger, another, eventsOf } = setUp(
+      withAppend((inner, batch) => {
+        tried.push(batch.flatMap(({ events }) => events.map((event) => `${event.id} ${event.metadata.chain}`)));
+        return inner.append(batch);
+      }),
+    );
+    await ledger.submit(reserve());
+    await another().submit(reserve({ runId: runId(2) }));
+    tried.length = 0;
+    await ledger.submit(reserve({ runId: runId(3) }));
+    const [[first = ''] = [], [second = ''] = []] = tried;
+    expect(tried).toHaveLength(2);
+    expect(first.split(' ')[0]).toBe(second.split(' ')[0]);
+    expect(first.split(' ')[1]).not.toBe(second.split(' ')[1]);
+    expect(chainOf(await eventsOf()).broken).toEqual([]);
+  });
+
+  test('an append whose answer was lost does not break it', async () => {
+    let lost = 3;
+    const { ledger, eventsOf } = setUp(
+      withAppend(async (inner, batch) => {
+        const results = await inner.append(batch);
+        lost -= 1;
+        if (lost >= 0) throw new Error('connection lost');
+        return results;
+      }),
+    );
+    for (let n = 0; n < 5; n += 1) await ledger.submit(reserve({ runId: runId(n) }));
+    expect(chainOf(await eventsOf())).toMatchObject({ broken: [], linked: 7 });
+  });
+
+  test.each(['of this build', 'of a build that knew no chain'])('it goes on behind a snapshot %s', async (build) => {
+    const { ledger, another, truth, snapshots, eventsOf } = setUp();
+    await ledger.submit(reserve());
+    const loaded = await loadAccount(ACCOUNT, truth, snapshots);
+    const { chain, ...older } = snapshotOf(loaded);
+    expect(chain).toBe((await eventsOf()).at(-1)?.metadata.chain);
+    await snapshots.save(ACCOUNT, {
+      revision: loaded.revision,
+      state: build === 'of this build' ? { ...older, chain: chain ?? null } : older,
+    });
+    await another().submit(settle());
+    expect(chainOf(await eventsOf())).toEqual({ broken: [], linked: 6 });
+  });
+
+  test('in older books it begins with the first event of this build', async () => {
+    const { ledger, truth, another, eventsOf } = setUp();
+    await ledger.submit(reserve());
+    const older = (await eventsOf()).map(({ metadata: { chain: _chain, ...metadata }, ...event }) => ({ ...event, metadata }));
+    await truth.append([{ stream: accountStream('acc_older'), expectedRevision: -1, events: older }]);
+    const walk = new ChainWalk();
+    await another().submit(settle({ accountId: 'acc_older' }));
+    const events = await eventsOf('acc_older');
+    for (const event of events) expect(walk.step(event)).toBeNull();
+    expect([events.length, walk.linked]).toEqual([6, 3]);
+  });
+
+  test('an event that is changed, left out, put in or stripped of its hash is named', async () => {
+    const { ledger, eventsOf } = setUp();
+    await ledger.submit(reserve());
+    await ledger.submit(settle());
+    const events = await eventsOf();
+    const changed = events.map((event) => (event.revision === 3 ? { ...event, data: { ...event.data, chargedNanos: '1' } } : event));
+    expect(chainOf(changed).broken).toMatchObject([{ revision: 3, type: 'UsageRecorded' }]);
+    const another = events.map((event) => (event.revision === 4 ? { ...event, id: events[0]?.id ?? '' } : event));
+    expect(chainOf(another).broken).toMatchObject([{ revision: 4 }]);
+    expect(chainOf(events.filter(({ revision }) => revision !== 2)).broken).toMatchObject([{ revision: 3 }]);
+    const stripped = events.map((event) =>
+      event.revision === 4 ? { ...event, metadata: { ...event.metadata, chain: undefined } } : event,
+    );
+    expect(chainOf(stripped as RecordedEvent[]).broken).toMatchObject([{ revision: 4, stored: null }, { revision: 5 }]);
   });
 });

@@ -9,17 +9,17 @@
  * The expected revision is the fence: a second ledger on the same account is slower, never wrong.
  */
 import type { Logger } from 'pino';
-import { accountStream, eventIdOf, type NewEvent, toNewEvent } from '../../../events/contract/index.js';
+import { chainAfter } from '../../../events/account-chain.js';
+import { accountStream, eventIdOf, type NewEvent, type RecordedEvent, toNewEvent } from '../../../events/contract/index.js';
 import type { AppendResult, EventStore, StreamAppend } from '../../../events/store/event-store.js';
 import type { Clock } from '../../../platform/clock.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
 import { type AccountState, type ClosedReservation, evolve, type OpenReservation } from '../domain/account-state.js';
 import { type AccountCommand, commandIdOf, commandIdOfEvent } from '../domain/commands.js';
 import { decide, type Refusal } from '../domain/decide.js';
-import { stateToSnapshot } from '../domain/snapshot.js';
 import { LedgerUnavailableError } from '../ledger-client.js';
 import type { SnapshotStore } from '../snapshots/snapshot-store.js';
-import { type LoadedAccount, loadAccount } from './account-loader.js';
+import { type LoadedAccount, loadAccount, snapshotOf } from './account-loader.js';
 import {
   ACCOUNTS_CACHED_MAX,
   ACCOUNTS_PER_APPEND_MAX,
@@ -93,14 +93,14 @@ export type AccountLedgerOptions = {
   readonly rules?: LedgerRules;
 };
 
-/** What the shell takes from the domain. */
-export type LedgerRules = { readonly decide: typeof decide; readonly evolve: typeof evolve };
+/** What the shell takes from the domain, and how it links an account's events. */
+export type LedgerRules = { readonly decide: typeof decide; readonly evolve: typeof evolve; readonly chainAfter?: typeof chainAfter };
 
 const DOMAIN_RULES: LedgerRules = { decide, evolve };
 
 export class AccountLedger {
   readonly #options: AccountLedgerOptions;
-  readonly #rules: LedgerRules;
+  readonly #rules: Required<LedgerRules>;
   /** Least recently used first. */
   readonly #entries = new Map<string, Entry>();
   readonly #ready = new Set<Entry>();
@@ -112,7 +112,7 @@ export class AccountLedger {
 
   constructor(options: AccountLedgerOptions) {
     this.#options = options;
-    this.#rules = options.rules ?? DOMAIN_RULES;
+    this.#rules = { chainAfter, ...(options.rules ?? DOMAIN_RULES) };
   }
 
   /** Resolves when the command's effect is durable. Rejects with `LedgerUnavailableError` when that could not be learnt in time. */
@@ -123,6 +123,15 @@ export class AccountLedger {
   /** The account's durable state, after every command submitted before; `runId` names a reservation to look at. */
   read(accountId: string, runId: string | null = null): Promise<CommandOutcome> {
     return this.#enqueue({ type: 'ReadAccount', accountId, runId });
+  }
+
+  /** Facts as they are stored. Rejects with `LedgerUnavailableError`. */
+  async events(accountId: string, fromRevision: number, maxCount: number): Promise<RecordedEvent[]> {
+    try {
+      return await this.#options.store.readStream(accountStream(accountId), { fromRevision, maxCount });
+    } catch (error) {
+      throw new LedgerUnavailableError('the event store did not answer', { cause: error });
+    }
   }
 
   /** Commands that wait or are being written; returns to zero. */
@@ -230,7 +239,7 @@ export class AccountLedger {
     try {
       for (const pending of batch) {
         if (pending.timedOut) continue;
-        answers.push({ pending, outcome: this.#decideOne(pending.request, loaded.state, entry.revision, events) });
+        answers.push({ pending, outcome: this.#decideOne(pending.request, loaded, entry.revision, events) });
       }
     } catch (error) {
       // The state may be half changed: forget it, tell the callers, keep the store as it is.
@@ -274,14 +283,18 @@ export class AccountLedger {
   }
 
   /** Decides and folds one request, adding its events to `events`. */
-  #decideOne(request: AccountCommand | Reading, state: AccountState, revisionBefore: number, events: NewEvent[]): CommandOutcome {
+  #decideOne(request: AccountCommand | Reading, loaded: LoadedAccount, revisionBefore: number, events: NewEvent[]): CommandOutcome {
+    const { state } = loaded;
     if (request.type === 'ReadAccount') return outcomeOf('unchanged', null, state, revisionBefore + events.length, request.runId);
     const nowMs = this.#options.clock.nowMs();
     const decision = this.#rules.decide(request, state, nowMs);
     if (decision.kind === 'accepted') {
       for (const event of decision.events) {
         this.#rules.evolve(state, event);
-        events.push(toNewEvent(event, { commandId: commandIdOfEvent(request, event), nowMs }));
+        const unlinked = toNewEvent(event, { commandId: commandIdOfEvent(request, event), nowMs });
+        // Dropped with the state when the append fails: what comes before the event is then read anew, and its hash with it.
+        loaded.chain = this.#rules.chainAfter(loaded.chain, unlinked);
+        events.push({ ...unlinked, metadata: { ...unlinked.metadata, chain: loaded.chain } });
       }
     }
     const refusal = decision.kind === 'rejected' ? decision.refusal : null;
@@ -380,7 +393,7 @@ export class AccountLedger {
     const { loaded, revision } = entry;
     if (loaded === null || revision - loaded.snapshotRevision < (this.#options.snapshotEvents ?? SNAPSHOT_EVENTS)) return;
     entry.loaded = { ...loaded, snapshotRevision: revision };
-    this.#options.snapshots.save(entry.accountId, { revision, state: stateToSnapshot(loaded.state) }).catch((error: unknown) => {
+    this.#options.snapshots.save(entry.accountId, { revision, state: snapshotOf(loaded) }).catch((error: unknown) => {
       this.#options.logger.warn({ err: error, accountId: entry.accountId }, 'snapshot not saved');
     });
   }

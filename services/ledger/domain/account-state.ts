@@ -37,6 +37,7 @@ export type OpenReservation = {
   readonly outputTokensBudget: number;
   readonly cancelPolicy: CancelPolicy;
   readonly deadlineMs: number;
+  readonly requestHash?: string;
   /** Set between `UsageRecorded` and `ReservationSettled`, which one append writes together. */
   readonly usage: TokenUsage;
 };
@@ -129,6 +130,7 @@ function openReservationOf(event: CreditReserved): OpenReservation {
     outputTokensBudget: event.outputTokensBudget,
     cancelPolicy: event.cancelPolicy,
     deadlineMs: event.deadlineMs,
+    ...(event.requestHash === undefined ? {} : { requestHash: event.requestHash }),
     usage: NO_USAGE,
   };
 }

@@ -28,6 +28,10 @@ export type SettleReservationCommand = {
   readonly usageSource?: UsageSource;
   readonly errorCode: string | null;
   readonly attempt: number;
+  /** Of what was put out, as the worker hashed it. */
+  readonly responseHash?: string;
+  /** What ran. */
+  readonly systemFingerprint?: string;
 };
 
 /**

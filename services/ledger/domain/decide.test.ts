@@ -135,7 +135,65 @@ describe('reserving', () => {
     const state = emptyAccount();
     apply(state, grant());
     state.availableNanos = -1n;
-    expect(apply(state, reserve({ terms: { kind: 'free', reason: 'repeat' } })).kind).toBe('rejected');
+    const free = { terms: { kind: 'free', reason: 'repeat' } } as const;
+    expect(apply(state, reserve(free)).kind).toBe('rejected');
+    expect(apply(state, reserve({ ...free, outputTokensMin: 0, outputTokensMax: 0 })).kind).toBe('rejected');
+  });
+
+  test('several answers need a token each: fewer than that are of no use', () => {
+    // 100 prompt tokens cost 1,000 nanos; each output token 20.
+    const four = (starterNanos: bigint) => reserve({ terms: PER_TOKEN, outputTokensMin: 4, opening: { ...OPENING, starterNanos } });
+    given()
+      .when(four(1_079n))
+      .thenRefused({ reason: 'insufficient_credit', requiredNanos: 1_080n, availableNanos: 1_079n, affordableOutputTokens: 3 });
+    given()
+      .when(four(1_080n))
+      .thenEvents({ type: 'AccountOpened' }, { type: 'CreditGranted' }, { type: 'CreditReserved', outputTokensBudget: 4 });
+  });
+
+  test('where nothing is generated no output token is held, and the hold must fit all the same', () => {
+    const embedding = (starterNanos: bigint) =>
+      reserve({ terms: PER_TOKEN, outputTokensMin: 0, outputTokensMax: 0, opening: { ...OPENING, starterNanos } });
+    given()
+      .when(embedding(999n))
+      .thenRefused({ reason: 'insufficient_credit', requiredNanos: 1_000n, availableNanos: 999n, affordableOutputTokens: 0 });
+    const state = given()
+      .when(embedding(1_000n))
+      .thenEvents(
+        { type: 'AccountOpened' },
+        { type: 'CreditGranted' },
+        { type: 'CreditReserved', outputTokensBudget: 0, heldNanos: 1_000n },
+      );
+    expect(state.availableNanos).toBe(0n);
+    given(embedding(1_000n)).when(embedding(1_000n)).thenUnchanged();
+  });
+
+  test('audio is held by its measure, to the nano', () => {
+    const audio = { bytes: 1_000_001, milliseconds: 61_000 };
+    const terms: PriceTerms = { kind: 'per_started_audio_bytes', bytesPerUnit: 500_000, pricePerStartedUnitNanos: 100_000_000n };
+    const heard = reserve({ terms, audio, promptTokensMax: 0, outputTokensMin: 0, outputTokensMax: 0 });
+    const spec = given(heard);
+    expect(spec.state.heldNanos).toBe(300_000_000n);
+    spec.when(heard).thenUnchanged();
+    spec.when({ ...heard, audio: { ...audio, bytes: 1 } }).thenRefused({ reason: 'reservation_exists_with_different_request' });
+    spec
+      .when(settle({ usage: { promptTokens: 0, cachedTokens: 0, completionTokens: 0, audio } }))
+      .thenEvents(
+        { type: 'UsageRecorded', chargedNanos: 300_000_000n },
+        { type: 'CreditRefunded', refundedNanos: 0n },
+        { type: 'ReservationSettled' },
+      );
+  });
+
+  test('the hash of the request is booked, and tells another request under the same id', () => {
+    const hashed = reserve({ requestHash: 'a'.repeat(64) });
+    given()
+      .when(hashed)
+      .thenEvents({ type: 'AccountOpened' }, { type: 'CreditGranted' }, { type: 'CreditReserved', requestHash: 'a'.repeat(64) });
+    given(hashed).when(hashed).thenUnchanged();
+    given(hashed)
+      .when({ ...hashed, requestHash: 'b'.repeat(64) })
+      .thenRefused({ reason: 'reservation_exists_with_different_request' });
   });
 });
 
@@ -194,6 +252,26 @@ describe('settling', () => {
         { type: 'CreditRefunded', refundedNanos: 0n },
         { type: 'ReservationSettled' },
       );
+  });
+
+  test('audio that came out longer than it was measured is charged its hold at most', () => {
+    const terms: PriceTerms = { kind: 'per_audio_minute', pricePerMinuteNanos: 60_000n, rounding: 'up' };
+    const audio = { bytes: 10, milliseconds: 1_000 };
+    given(reserve({ terms, audio, promptTokensMax: 0, outputTokensMin: 0, outputTokensMax: 0 }))
+      .when(settle({ usage: { promptTokens: 0, cachedTokens: 0, completionTokens: 0, audio: { ...audio, milliseconds: 9_000 } } }))
+      .thenEvents({ type: 'UsageRecorded', chargedNanos: 1_000n }, { type: 'CreditRefunded' }, { type: 'ReservationSettled' });
+  });
+
+  test('the hash of the answer and what ran are booked with the settlement, and left out where there are none', () => {
+    given(reserve())
+      .when(settle({ responseHash: 'c'.repeat(64), systemFingerprint: 'fp_1' }))
+      .thenEvents(
+        { type: 'UsageRecorded' },
+        { type: 'CreditRefunded' },
+        { type: 'ReservationSettled', responseHash: 'c'.repeat(64), systemFingerprint: 'fp_1' },
+      );
+    const { decision } = given(reserve()).when(settle());
+    expect(decision.kind === 'accepted' && decision.events[2]).not.toHaveProperty('responseHash');
   });
 
   test('counts that no engine gave are marked as such in the books, and only those', () => {

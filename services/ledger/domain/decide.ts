@@ -77,19 +77,20 @@ function decideReserve(command: ReserveCreditCommand, state: AccountState): Deci
   if ((state.opened ?? command.opening).unit !== command.opening.unit) return rejected({ status: 'refused', reason: 'unit_mismatch' });
 
   const availableNanos = state.opened === null ? command.opening.starterNanos : state.availableNanos;
-  const outputTokensBudget = affordableOutputTokens(command.terms, command.promptTokensMax, command.outputTokensMax, availableNanos);
-  const isAffordable = command.outputTokensExplicit ? outputTokensBudget === command.outputTokensMax : outputTokensBudget > 0;
-  if (!isAffordable) {
+  const outputTokensBudget = affordableOutputTokens(command.terms, command, command.outputTokensMax, availableNanos);
+  const outputTokensNeeded = command.outputTokensExplicit ? command.outputTokensMax : (command.outputTokensMin ?? 1);
+  const heldNanos = holdFor(command.terms, command, outputTokensBudget);
+  // A budget of nothing is enough where nothing is generated, but its hold has to fit all the same.
+  if (outputTokensBudget < outputTokensNeeded || heldNanos > availableNanos) {
     return rejected({
       status: 'refused',
       reason: 'insufficient_credit',
-      requiredNanos: holdFor(command.terms, command.promptTokensMax, command.outputTokensExplicit ? command.outputTokensMax : 1),
+      requiredNanos: holdFor(command.terms, command, outputTokensNeeded),
       availableNanos,
       affordableOutputTokens: outputTokensBudget,
     });
   }
-  const heldNanos = holdFor(command.terms, command.promptTokensMax, outputTokensBudget);
-  invariant(heldNanos >= 0n && (heldNanos === 0n || heldNanos <= availableNanos), 'a hold fits the balance');
+  invariant(heldNanos >= 0n, 'a hold is never negative');
   return accepted([
     ...opening,
     {
@@ -106,6 +107,8 @@ function decideReserve(command: ReserveCreditCommand, state: AccountState): Deci
       outputTokensBudget,
       cancelPolicy: command.cancelPolicy,
       deadlineMs: command.deadlineMs,
+      ...(command.audio === undefined ? {} : { audio: command.audio }),
+      ...(command.requestHash === undefined ? {} : { requestHash: command.requestHash }),
       postings: reservationPostings(heldNanos),
     },
   ]);
@@ -118,7 +121,8 @@ function isSameRequest(command: ReserveCreditCommand, known: OpenReservation): b
     known.promptTokensMax === command.promptTokensMax &&
     known.outputTokensBudget <= command.outputTokensMax &&
     known.terms.kind === command.terms.kind &&
-    known.heldNanos === holdFor(command.terms, command.promptTokensMax, known.outputTokensBudget)
+    known.requestHash === command.requestHash &&
+    known.heldNanos === holdFor(command.terms, command, known.outputTokensBudget)
   );
 }
 
@@ -133,12 +137,13 @@ function decideGrant(command: GrantCreditCommand, state: AccountState): Decision
   }
   if ((state.opened ?? command.opening).unit !== command.opening.unit) return rejected({ status: 'refused', reason: 'unit_mismatch' });
   const isPositive = command.amountNanos > 0n;
-  const isNegativeAdjustment = command.kind === 'adjustment' && command.amountNanos < 0n;
-  const isInRange =
-    (isPositive || isNegativeAdjustment) && command.amountNanos <= GRANT_NANOS_MAX && command.amountNanos >= -GRANT_NANOS_MAX;
+  const isClawback = command.kind === 'clawback';
+  const isSigned = isPositive ? !isClawback : command.amountNanos < 0n && (isClawback || command.kind === 'adjustment');
+  const isInRange = isSigned && command.amountNanos <= GRANT_NANOS_MAX && command.amountNanos >= -GRANT_NANOS_MAX;
   if (!isInRange) return rejected({ status: 'refused', reason: 'amount_out_of_range' });
   const availableNanos = state.opened === null ? command.opening.starterNanos : state.availableNanos;
-  if (availableNanos + command.amountNanos < 0n && !isPositive)
+  // The money is gone already; what it bought may be too.
+  if (availableNanos + command.amountNanos < 0n && !isPositive && !isClawback)
     return rejected({ status: 'refused', reason: 'insufficient_credit' } as GrantRefusal);
   return accepted([
     ...(state.opened === null ? openingEvents(command.accountId, command.opening) : []),
@@ -204,6 +209,8 @@ type Ending = {
   readonly usageSource?: UsageSource;
   readonly errorCode: string | null;
   readonly attempt: number;
+  readonly responseHash?: string;
+  readonly systemFingerprint?: string;
   readonly chargedNanos: Nanos;
 };
 
@@ -237,6 +244,8 @@ function closingEvents(
       chargedNanos,
       refundedNanos,
       attempt: ending.attempt,
+      ...(ending.responseHash === undefined ? {} : { responseHash: ending.responseHash }),
+      ...(ending.systemFingerprint === undefined ? {} : { systemFingerprint: ending.systemFingerprint }),
     },
   ];
 }

@@ -30,6 +30,7 @@ function grantSource(kind: GrantKind, provider: string): LedgerAccountName {
     case 'adjustment':
       return 'adjustments';
     case 'top_up':
+    case 'clawback':
       return `payments:${provider}`;
   }
 }

@@ -1,7 +1,14 @@
 /** Prices: the documented figures to the nano, and the properties that every price must have. */
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { divideRounding, formatAmount, type PriceTerms, parseAmount, type TokenUsage } from '../../../events/contract/index.js';
+import {
+  type AudioUsage,
+  divideRounding,
+  formatAmount,
+  type PriceTerms,
+  parseAmount,
+  type TokenUsage,
+} from '../../../events/contract/index.js';
 import { affordableOutputTokens, chargeFor, holdFor } from './pricing.js';
 
 const usage = (promptTokens: number, completionTokens: number, cachedTokens = 0): TokenUsage => ({
@@ -26,6 +33,10 @@ const HIVEOPS_MISTRAL: PriceTerms = {
   rounding: 'up',
 };
 const HURU_CHAT: PriceTerms = { kind: 'per_started_thousand', pricePerStartedThousandNanos: 1_000_000_000n };
+const HURU_AUDIO: PriceTerms = { kind: 'per_started_audio_bytes', bytesPerUnit: 500_000, pricePerStartedUnitNanos: 1_000_000_000n };
+const AUDIO_MINUTE: PriceTerms = { kind: 'per_audio_minute', pricePerMinuteNanos: 6_000_000n, rounding: 'up' };
+
+const heard = (bytes: number, milliseconds: number): TokenUsage => ({ ...usage(0, 0), audio: { bytes, milliseconds } });
 
 describe('charges', () => {
   test.each([
@@ -39,6 +50,13 @@ describe('charges', () => {
     ['a credit for the first started thousand', HURU_CHAT, usage(10, 20), '1'],
     ['two credits from token 1,001', HURU_CHAT, usage(1_000, 1), '2'],
     ['no tokens, no credits', HURU_CHAT, usage(0, 0), '0'],
+    ['a credit for the first started 500 KB', HURU_AUDIO, heard(1, 60_000), '1'],
+    ['500 KB are one unit', HURU_AUDIO, heard(500_000, 60_000), '1'],
+    ['one byte over starts another', HURU_AUDIO, heard(500_001, 1), '2'],
+    ['no audio, no credits', HURU_AUDIO, usage(5, 5), '0'],
+    ['a minute of audio', AUDIO_MINUTE, heard(9, 60_000), '0.006'],
+    ['audio by the millisecond', AUDIO_MINUTE, heard(9, 90_001), '0.0090001'],
+    ['a millisecond that is no whole nano is rounded as named', { ...AUDIO_MINUTE, pricePerMinuteNanos: 1n }, heard(9, 1), '0.000000001'],
     ['a free repetition', { kind: 'free', reason: 'repeat' } as PriceTerms, usage(9_999, 9_999), '0'],
   ] as const)('%s', (_name, terms, used, expected) => {
     expect(formatAmount(chargeFor(terms, used))).toBe(expected);
@@ -73,7 +91,14 @@ const anyTerms: fc.Arbitrary<PriceTerms> = fc.oneof(
     rounding,
   }),
   fc.record({ kind: fc.constant('per_started_thousand' as const), pricePerStartedThousandNanos: nanos }),
+  fc.record({
+    kind: fc.constant('per_started_audio_bytes' as const),
+    bytesPerUnit: fc.integer({ min: 1, max: 1_000_000 }),
+    pricePerStartedUnitNanos: nanos,
+  }),
+  fc.record({ kind: fc.constant('per_audio_minute' as const), pricePerMinuteNanos: nanos, rounding }),
 );
+const anyAudio: fc.Arbitrary<AudioUsage> = fc.record({ bytes: fc.nat(), milliseconds: fc.nat() });
 
 describe('properties', () => {
   test('no usage within the bounds costs more than the hold', () => {
@@ -81,7 +106,16 @@ describe('properties', () => {
       fc.property(anyTerms, fc.nat(10_000), fc.nat(10_000), fc.nat(), fc.nat(), fc.nat(), (terms, promptMax, outputMax, a, b, c) => {
         const promptTokens = a % (promptMax + 1);
         const used = usage(promptTokens, b % (outputMax + 1), c % (promptTokens + 1));
-        expect(chargeFor(terms, used) <= holdFor(terms, promptMax, outputMax)).toBe(true);
+        expect(chargeFor(terms, used) <= holdFor(terms, { promptTokensMax: promptMax }, outputMax)).toBe(true);
+      }),
+    );
+  });
+
+  test('of audio, which is measured before, the hold is the charge', () => {
+    fc.assert(
+      fc.property(anyTerms, anyAudio, (terms, audio) => {
+        const isOfAudio = terms.kind === 'per_started_audio_bytes' || terms.kind === 'per_audio_minute';
+        if (isOfAudio) expect(holdFor(terms, { promptTokensMax: 0, audio }, 0)).toBe(chargeFor(terms, { ...usage(0, 0), audio }));
       }),
     );
   });
@@ -89,9 +123,10 @@ describe('properties', () => {
   test('the affordable budget is the largest whose hold fits', () => {
     fc.assert(
       fc.property(anyTerms, fc.nat(5_000), fc.integer({ min: 1, max: 5_000 }), nanos, (terms, promptMax, outputMax, available) => {
-        const budget = affordableOutputTokens(terms, promptMax, outputMax, available);
-        if (budget > 0) expect(holdFor(terms, promptMax, budget) <= available).toBe(true);
-        if (budget < outputMax) expect(holdFor(terms, promptMax, budget + 1) > available).toBe(true);
+        const input = { promptTokensMax: promptMax };
+        const budget = affordableOutputTokens(terms, input, outputMax, available);
+        if (budget > 0) expect(holdFor(terms, input, budget) <= available).toBe(true);
+        if (budget < outputMax) expect(holdFor(terms, input, budget + 1) > available).toBe(true);
       }),
     );
   });

@@ -1,5 +1,5 @@
 /** What a run costs under frozen terms, the most it can cost, and how many tokens a balance affords. Integer arithmetic; one named rounding. */
-import { divideRounding, type Nanos, type PriceTerms, type TokenUsage } from '../../../events/contract/index.js';
+import { type AudioUsage, divideRounding, type Nanos, type PriceTerms, type TokenUsage } from '../../../events/contract/index.js';
 
 const TOKENS_PER_MILLION = 1_000_000n;
 const TOKENS_PER_THOUSAND = 1_000n;
@@ -37,25 +37,29 @@ export function chargeFor(terms: PriceTerms, usage: TokenUsage): Nanos {
   }
 }
 
+/** What is known of a run before it begins. Audio has been measured already, so terms that price it give the charge itself. */
+export type RunInputBound = { readonly promptTokensMax: number; readonly audio?: AudioUsage | undefined };
+
 /** The most that a run within these bounds can cost: every prompt token fresh (or cached, should that be dearer) and the budget used up. */
-export function holdFor(terms: PriceTerms, promptTokensMax: number, outputTokens: number): Nanos {
+export function holdFor(terms: PriceTerms, { promptTokensMax, audio }: RunInputBound, outputTokens: number): Nanos {
   const cachedIsDearer = terms.kind === 'per_token' && terms.cachedInputPerMillionNanos > terms.inputPerMillionNanos;
   return chargeFor(terms, {
     promptTokens: promptTokensMax,
     cachedTokens: cachedIsDearer ? promptTokensMax : 0,
     completionTokens: outputTokens,
+    audio,
   });
 }
 
 /** The largest output budget, at most `outputTokensMax`, whose hold fits `availableNanos`; 0 when not even one token does. */
-export function affordableOutputTokens(terms: PriceTerms, promptTokensMax: number, outputTokensMax: number, availableNanos: Nanos): number {
-  if (holdFor(terms, promptTokensMax, outputTokensMax) <= availableNanos) return outputTokensMax;
+export function affordableOutputTokens(terms: PriceTerms, input: RunInputBound, outputTokensMax: number, availableNanos: Nanos): number {
+  if (holdFor(terms, input, outputTokensMax) <= availableNanos) return outputTokensMax;
   // The hold grows with the budget, so the boundary can be bisected whatever the terms.
   let affordable = 0;
   let refused = outputTokensMax;
   while (refused - affordable > 1) {
     const middle = Math.floor((affordable + refused) / 2);
-    if (holdFor(terms, promptTokensMax, middle) <= availableNanos) affordable = middle;
+    if (holdFor(terms, input, middle) <= availableNanos) affordable = middle;
     else refused = middle;
   }
   return affordable;

@@ -8,7 +8,7 @@
  *                   └───────────── the next best instance ◀──────┘
  */
 import type { Logger } from 'pino';
-import type { LedgerClient } from '../ledger-client.js';
+import type { LedgerClient, PaymentsClient } from '../ledger-client.js';
 import { LedgerUnavailableError } from '../ledger-client.js';
 import { CALLS_PATH, CALLS_PER_REQUEST_MAX, type CallOutcome, callsToText, type LedgerCall, outcomesFromText } from './wire.js';
 
@@ -38,10 +38,11 @@ export type HttpLedgerClientOptions = {
   readonly monotonicNowMs?: () => number;
 };
 
-export type HttpLedgerClient = LedgerClient & {
-  /** Whether an instance answers and is ready. */
-  isReady(): Promise<boolean>;
-};
+export type HttpLedgerClient = LedgerClient &
+  PaymentsClient & {
+    /** Whether an instance answers and is ready. */
+    isReady(): Promise<boolean>;
+  };
 
 type Waiting = {
   readonly call: LedgerCall;
@@ -147,6 +148,13 @@ export function httpLedgerClient(options: HttpLedgerClientOptions): HttpLedgerCl
     grant: (command) => call(command.accountId, { method: 'grant', command }),
     balance: (accountId) => call(accountId, { method: 'balance', accountId }),
     reservation: (accountId, runId) => call(accountId, { method: 'reservation', accountId, runId }),
+    // A payment has no preferred instance of its own account's: routing is only speed, and there is no cached state to be near.
+    submitPayment: (command) => call(command.paymentId, { method: 'submitPayment', command }),
+    payment: (paymentId) => call(paymentId, { method: 'payment', paymentId }),
+    abandonRun: async (run) => {
+      await call(run.accountId, { method: 'abandonRun', run });
+    },
+    accountEvents: (range) => call(range.accountId, { method: 'accountEvents', range }),
     async isReady() {
       const answers = await Promise.all(instances.map(({ url }) => answersReady(url)));
       return answers.includes(true);

@@ -71,6 +71,41 @@ describe('a ledger over HTTP', () => {
     expect(await client.balance(ACCOUNT)).toEqual(await inProcessLedgerClient(instance.ledger).balance(ACCOUNT));
   });
 
+  test('what a request brings besides tokens travels: audio, its hash, the fewest tokens of use', async () => {
+    const client = clientOf((await startInstance(createMemoryEventStore())).url);
+    const audio = { bytes: 700_000, milliseconds: 61_000 };
+    const heard = {
+      ...requestOf(1),
+      terms: { kind: 'per_started_audio_bytes', bytesPerUnit: 500_000, pricePerStartedUnitNanos: 10_000_000n },
+      promptTokensMax: 0,
+      outputTokensMax: 0,
+      outputTokensMin: 0,
+      audio,
+      requestHash: 'a'.repeat(64),
+    } as const;
+    expect(await client.reserve(heard)).toMatchObject({ status: 'reserved', heldNanos: 20_000_000n, outputTokensBudget: 0 });
+    expect(await client.reserve({ ...heard, requestHash: 'b'.repeat(64) })).toMatchObject({
+      reason: 'reservation_exists_with_different_request',
+    });
+  });
+
+  test('a run that is abandoned gets its whole hold back, once, and one that is settled or unknown stays as it is', async () => {
+    const instance = await startInstance(createMemoryEventStore());
+    for (const client of [clientOf(instance.url), inProcessLedgerClient(instance.ledger)]) {
+      const n = instance.requestCount();
+      const abandoned = { accountId: ACCOUNT, runId: runId(n), errorCode: 'run_abandoned' } as const;
+      await client.abandonRun(abandoned);
+      expect(await client.reservation(ACCOUNT, runId(n))).toEqual({ status: 'unknown' });
+      await client.reserve(requestOf(n));
+      const before = await client.balance(ACCOUNT);
+      await client.abandonRun(abandoned);
+      await client.abandonRun({ ...abandoned, errorCode: 'engine_failed' });
+      expect(await client.reservation(ACCOUNT, runId(n))).toMatchObject({ status: 'settled', outcome: 'failed', chargedNanos: 0n });
+      const after = await client.balance(ACCOUNT);
+      expect([after?.heldNanos, after?.revision]).toEqual([0n, (before?.revision ?? 0) + 3]);
+    }
+  });
+
   test('two hundred parallel calls over two instances on credit for fifty admit exactly fifty, in few requests', async () => {
     const store = createMemoryEventStore();
     const [one, two] = [await startInstance(store), await startInstance(store)];

@@ -2,18 +2,20 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
-import { type LedgerClient, LedgerUnavailableError } from '../ledger-client.js';
+import { type LedgerClient, LedgerUnavailableError, type PaymentsClient } from '../ledger-client.js';
 import { CALLS_BYTES_MAX, type CallOutcome, callsFromText, type LedgerCall, outcomesToText } from './wire.js';
 
 export type ServeCallsOptions = {
   readonly ledger: LedgerClient;
+  /** Calls about payments fail without. */
+  readonly payments?: PaymentsClient;
   /** Shared with the callers. */
   readonly secret: string;
   readonly logger: Logger;
 };
 
 /** A handler of `POST CALLS_PATH`. 401 for a wrong secret, 400 for what is no batch, 413 beyond `CALLS_BYTES_MAX`. */
-export function serveCalls({ ledger, secret, logger }: ServeCallsOptions) {
+export function serveCalls({ ledger, payments, secret, logger }: ServeCallsOptions) {
   const expected = digestOf(`Bearer ${secret}`);
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     if (!timingSafeEqual(digestOf(request.headers.authorization ?? ''), expected)) return end(response, 401, 'wrong secret');
@@ -26,15 +28,17 @@ export function serveCalls({ ledger, secret, logger }: ServeCallsOptions) {
       logger.error({ err: error }, 'ledger calls not readable');
       return end(response, 400, 'not a batch of ledger calls');
     }
-    const outcomes = await Promise.all(calls.map((call) => outcomeOf(call, ledger, logger)));
+    const outcomes = await Promise.all(calls.map((call) => outcomeOf(call, { ledger, payments }, logger)));
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(outcomesToText(outcomes));
   };
 }
 
-async function outcomeOf(call: LedgerCall, ledger: LedgerClient, logger: Logger): Promise<CallOutcome> {
+type Served = { readonly ledger: LedgerClient; readonly payments: PaymentsClient | undefined };
+
+async function outcomeOf(call: LedgerCall, served: Served, logger: Logger): Promise<CallOutcome> {
   try {
-    return { status: 'ok', result: await resultOf(call, ledger) };
+    return { status: 'ok', result: await resultOf(call, served) };
   } catch (error) {
     if (error instanceof LedgerUnavailableError) return { status: 'unavailable', message: error.message };
     logger.error({ err: error, method: call.method }, 'ledger call failed');
@@ -42,7 +46,7 @@ async function outcomeOf(call: LedgerCall, ledger: LedgerClient, logger: Logger)
   }
 }
 
-function resultOf(call: LedgerCall, ledger: LedgerClient): Promise<unknown> {
+function resultOf(call: LedgerCall, { ledger, payments }: Served): Promise<unknown> {
   switch (call.method) {
     case 'openAccount':
       return ledger.openAccount(call.command);
@@ -54,7 +58,20 @@ function resultOf(call: LedgerCall, ledger: LedgerClient): Promise<unknown> {
       return ledger.balance(call.accountId);
     case 'reservation':
       return ledger.reservation(call.accountId, call.runId);
+    case 'abandonRun':
+      return ledger.abandonRun(call.run);
+    case 'accountEvents':
+      return ledger.accountEvents(call.range);
+    case 'submitPayment':
+      return served(payments).submitPayment(call.command);
+    case 'payment':
+      return served(payments).payment(call.paymentId);
   }
+}
+
+function served(payments: PaymentsClient | undefined): PaymentsClient {
+  if (payments === undefined) throw new Error('this ledger serves no payments');
+  return payments;
 }
 
 /** `null` when it is longer than allowed. */

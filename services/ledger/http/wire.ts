@@ -3,8 +3,9 @@
  * speak it. Nanos travel as `{"nanos": "123"}`, because JSON numbers would lose them.
  */
 import { z } from 'zod';
-import { type PriceTerms, PriceTermsWireSchema, termsFromWire, termsToWire } from '../../../events/contract/index.js';
-import type { LedgerClient } from '../ledger-client.js';
+import { type PriceTerms, PriceTermsWireSchema, RUN_ERROR_CODES, termsFromWire, termsToWire } from '../../../events/contract/index.js';
+import { ACCOUNT_EVENTS_MAX, type LedgerClient, type PaymentCommand } from '../ledger-client.js';
+import { PaymentCommandSchema } from '../payments/payment-wire.js';
 
 export const CALLS_PATH = '/internal/v1/ledger/calls';
 
@@ -42,6 +43,12 @@ const Reserve = z.strictObject({
   promptTokensMax: count,
   outputTokensMax: count,
   outputTokensExplicit: z.boolean(),
+  outputTokensMin: count.optional(),
+  audio: z.strictObject({ bytes: count, milliseconds: count }).optional(),
+  requestHash: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
   cancelPolicy: z.enum(['charge_generated', 'refund_all']),
   deadlineMs: count,
 });
@@ -50,7 +57,7 @@ const Grant = z.strictObject({
   accountId: id,
   grantId: id,
   opening: Opening,
-  kind: z.enum(['starter', 'adjustment', 'top_up']),
+  kind: z.enum(['starter', 'adjustment', 'top_up', 'clawback']),
   amountNanos: z.bigint(),
   reason: z.string().max(2_000),
   provider: z.string().max(100).optional(),
@@ -62,15 +69,29 @@ const CallSchema = z.discriminatedUnion('method', [
   z.strictObject({ method: z.literal('grant'), command: Grant }),
   z.strictObject({ method: z.literal('balance'), accountId: id }),
   z.strictObject({ method: z.literal('reservation'), accountId: id, runId: id }),
+  z.strictObject({
+    method: z.literal('abandonRun'),
+    run: z.strictObject({ accountId: id, runId: id, errorCode: z.enum(RUN_ERROR_CODES) }),
+  }),
+  z.strictObject({
+    method: z.literal('accountEvents'),
+    range: z.strictObject({ accountId: id, fromRevision: count, maxCount: count.min(1).max(ACCOUNT_EVENTS_MAX) }),
+  }),
+  z.strictObject({ method: z.literal('submitPayment'), command: PaymentCommandSchema }),
+  z.strictObject({ method: z.literal('payment'), paymentId: id }),
 ]);
 
-/** One call of the LedgerClient. */
+/** One call of the LedgerClient or the PaymentsClient. */
 export type LedgerCall =
   | { readonly method: 'openAccount'; readonly command: Parameters<LedgerClient['openAccount']>[0] }
   | { readonly method: 'reserve'; readonly command: Parameters<LedgerClient['reserve']>[0] }
   | { readonly method: 'grant'; readonly command: Parameters<LedgerClient['grant']>[0] }
   | { readonly method: 'balance'; readonly accountId: string }
-  | { readonly method: 'reservation'; readonly accountId: string; readonly runId: string };
+  | { readonly method: 'reservation'; readonly accountId: string; readonly runId: string }
+  | { readonly method: 'abandonRun'; readonly run: Parameters<LedgerClient['abandonRun']>[0] }
+  | { readonly method: 'accountEvents'; readonly range: Parameters<LedgerClient['accountEvents']>[0] }
+  | { readonly method: 'submitPayment'; readonly command: PaymentCommand }
+  | { readonly method: 'payment'; readonly paymentId: string };
 
 /** `unavailable`: the outcome could not be learnt; asking again with the same ids is safe. `failed`: a fault of ours. */
 export type CallOutcome =

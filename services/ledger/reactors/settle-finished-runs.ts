@@ -63,14 +63,29 @@ async function announce(bus: MessageBus, topic: string, replies: readonly Messag
 }
 
 function settlementOf(finished: RunFinished) {
-  const { accountId, runId, outcome, finishReason, usage, usageSource, errorCode, attempt } = finished;
-  const source = usageSource === undefined ? {} : { usageSource };
-  return { type: 'SettleReservation', accountId, runId, outcome, finishReason, usage, ...source, errorCode, attempt } as const;
+  const { accountId, runId, outcome, finishReason, usage, usageSource, errorCode, attempt, responseHash, systemFingerprint } = finished;
+  return {
+    type: 'SettleReservation',
+    accountId,
+    runId,
+    outcome,
+    finishReason,
+    usage,
+    ...(usageSource === undefined ? {} : { usageSource }),
+    errorCode,
+    attempt,
+    ...(responseHash === undefined ? {} : { responseHash }),
+    ...(systemFingerprint === null ? {} : { systemFingerprint }),
+  } as const;
 }
 
 function isSameUsage(left: TokenUsage, right: TokenUsage): boolean {
   return (
-    left.promptTokens === right.promptTokens && left.cachedTokens === right.cachedTokens && left.completionTokens === right.completionTokens
+    left.promptTokens === right.promptTokens &&
+    left.cachedTokens === right.cachedTokens &&
+    left.completionTokens === right.completionTokens &&
+    left.audio?.bytes === right.audio?.bytes &&
+    left.audio?.milliseconds === right.audio?.milliseconds
   );
 }
 

@@ -1,5 +1,6 @@
 /** One row per run, gathered from its four facts. */
 import {
+  type AudioUsage,
   type CancelPolicy,
   type CreditReserved,
   type FinishReason,
@@ -29,6 +30,9 @@ export type ReservedPart = {
   readonly cancelPolicy: CancelPolicy;
   readonly reservedAtMs: number;
   readonly deadlineMs: number;
+  readonly audio: AudioUsage | null;
+  readonly requestHash: string | null;
+  readonly revision: number;
   readonly eventId: string;
 };
 
@@ -48,7 +52,10 @@ export type RequestChange = {
     readonly finishReason: FinishReason | null;
     readonly errorCode: string | null;
     readonly attempt: number;
+    readonly responseHash: string | null;
+    readonly systemFingerprint: string | null;
     readonly settledAtMs: number;
+    readonly revision: number;
     readonly eventId: string;
   } | null;
 };
@@ -67,7 +74,7 @@ export function requestChangeOf(changes: RequestChanges, runId: string): Request
 
 /** Adds the event to its run's entry. Throws `BrokenBooksError` when a settlement contradicts the run's other facts. */
 export function applyToRequests(projected: ProjectedEvent): void {
-  const { event, eventId, occurredAtMs, run } = projected;
+  const { event, eventId, revision, occurredAtMs, run } = projected;
   if (run === null) return;
   switch (event.type) {
     case 'AccountOpened':
@@ -84,8 +91,9 @@ export function applyToRequests(projected: ProjectedEvent): void {
       return;
     case 'ReservationSettled': {
       assertSettlement(event, run);
-      const { outcome, finishReason, errorCode, attempt } = event;
-      run.settled = { outcome, finishReason, errorCode, attempt, settledAtMs: occurredAtMs, eventId };
+      const { outcome, finishReason, errorCode, attempt, responseHash = null, systemFingerprint = null } = event;
+      const result = { outcome, finishReason, errorCode, attempt, responseHash, systemFingerprint };
+      run.settled = { ...result, settledAtMs: occurredAtMs, revision, eventId };
       return;
     }
     default:
@@ -110,7 +118,7 @@ export function takeSettled(changes: RequestChanges): RequestChange[] {
   return settled;
 }
 
-function reservedPartOf(event: CreditReserved, { account, eventId, occurredAtMs }: ProjectedEvent): ReservedPart {
+function reservedPartOf(event: CreditReserved, { account, eventId, revision, occurredAtMs }: ProjectedEvent): ReservedPart {
   return {
     accountId: account.accountId,
     projectId: projectIdOf(account),
@@ -126,6 +134,9 @@ function reservedPartOf(event: CreditReserved, { account, eventId, occurredAtMs 
     cancelPolicy: event.cancelPolicy,
     reservedAtMs: occurredAtMs,
     deadlineMs: event.deadlineMs,
+    audio: event.audio ?? null,
+    requestHash: event.requestHash ?? null,
+    revision,
     eventId,
   };
 }

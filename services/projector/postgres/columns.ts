@@ -2,6 +2,7 @@
 import type { AccountBalanceChange } from '../domain/account-balances.js';
 import type { ConsumerBillingChange } from '../domain/consumer-billing.js';
 import type { JournalRow } from '../domain/journal.js';
+import type { PaymentRow } from '../domain/payments.js';
 import { consumerIdOf, projectIdOf } from '../domain/projected-event.js';
 import type { RequestChange, ReservedPart } from '../domain/requests.js';
 import type { TrialBalanceChange } from '../domain/trial-balance.js';
@@ -61,6 +62,10 @@ const RESERVATION_COLUMNS: readonly Column<RequestChange>[] = [
   column('cancel_policy', 'text', (row) => reserved(row).cancelPolicy),
   column('reserved_at', 'timestamptz', (row) => timeText(reserved(row).reservedAtMs)),
   column('deadline_at', 'timestamptz', (row) => timeText(reserved(row).deadlineMs)),
+  column('audio_bytes_held', 'bigint', (row) => reserved(row).audio?.bytes ?? null),
+  column('audio_ms_held', 'bigint', (row) => reserved(row).audio?.milliseconds ?? null),
+  column('request_hash', 'text', (row) => reserved(row).requestHash),
+  column('reserved_revision', 'bigint', (row) => reserved(row).revision),
   column('reserved_event_id', 'uuid', (row) => reserved(row).eventId),
 ];
 
@@ -70,10 +75,15 @@ const ENDING_COLUMNS: readonly Column<RequestChange>[] = [
   column('error_code', 'text', (row) => row.settled?.errorCode ?? null),
   column('attempt', 'integer', (row) => row.settled?.attempt ?? null),
   column('settled_at', 'timestamptz', (row) => optionalTimeText(row.settled?.settledAtMs)),
+  column('response_hash', 'text', (row) => row.settled?.responseHash ?? null),
+  column('system_fingerprint', 'text', (row) => row.settled?.systemFingerprint ?? null),
+  column('settled_revision', 'bigint', (row) => row.settled?.revision ?? null),
   column('settled_event_id', 'uuid', (row) => row.settled?.eventId ?? null),
   column('prompt_tokens', 'integer', (row) => row.usage?.usage.promptTokens ?? null),
   column('cached_tokens', 'integer', (row) => row.usage?.usage.cachedTokens ?? null),
   column('completion_tokens', 'integer', (row) => row.usage?.usage.completionTokens ?? null),
+  column('audio_bytes', 'bigint', (row) => row.usage?.usage.audio?.bytes ?? null),
+  column('audio_ms', 'bigint', (row) => row.usage?.usage.audio?.milliseconds ?? null),
   column('usage_source', 'text', (row) => row.usage?.usageSource ?? null),
   column('charged_nanos', 'bigint', (row) => row.usage?.chargedNanos ?? null),
   column('usage_event_id', 'uuid', (row) => row.usage?.eventId ?? null),
@@ -142,4 +152,36 @@ export const TRIAL_BALANCE_COLUMNS: readonly Column<TrialBalanceChange>[] = [
   column('ledger_account', 'text', (row) => row.ledgerAccount),
   column('balance_nanos', 'numeric', (row) => row.balanceNanos),
   column('postings', 'bigint', (row) => row.postings),
+];
+
+export const PAYMENT_COLUMNS: readonly Column<PaymentRow>[] = [
+  column('payment_id', 'text', (row) => row.paymentId),
+  column('reference', 'text', (row) => row.reference),
+  column('provider', 'text', (row) => row.provider),
+  column('mode', 'text', (row) => row.mode),
+  column('environment', 'text', (row) => row.environment),
+  column('account_id', 'text', (row) => row.accountId),
+  column('project_id', 'text', (row) => row.projectId),
+  column('consumer_id', 'text', (row) => row.consumerId),
+  column('unit', 'text', (row) => row.unit),
+  column('pack_id', 'text', (row) => row.packId),
+  column('amount_minor', 'numeric', (row) => row.amountMinor),
+  column('currency', 'text', (row) => row.currency),
+  column('credit_nanos', 'numeric', (row) => row.creditNanos),
+  column('status', 'text', (row) => row.status),
+  column('provider_reference', 'text', (row) => row.providerReference),
+  column('provider_payment_id', 'text', (row) => row.providerPaymentId),
+  column('mismatch', 'text', (row) => row.mismatch),
+  column('verified_nanos', 'numeric', (row) => row.verifiedNanos),
+  column('credited_nanos', 'numeric', (row) => row.creditedNanos),
+  column('clawed_back_nanos', 'numeric', (row) => row.clawedBackNanos),
+  column('reversals', 'text', (row) => JSON.stringify(row.reversals)),
+  column('reversed_minor', 'numeric', (row) => row.reversedMinor),
+  column('unbooked', 'integer', (row) => row.unbooked),
+  column('opened_at', 'timestamptz', (row) => timeText(row.openedAtMs)),
+  column('expires_at', 'timestamptz', (row) => optionalTimeText(row.expiresAtMs)),
+  column('verified_at', 'timestamptz', (row) => optionalTimeText(row.verifiedAtMs)),
+  column('credited_at', 'timestamptz', (row) => optionalTimeText(row.creditedAtMs)),
+  column('updated_at', 'timestamptz', (row) => timeText(row.updatedAtMs)),
+  column('revision', 'bigint', (row) => row.revision),
 ];

@@ -5,10 +5,12 @@ import {
   BEFORE_EVERYTHING,
   type Environment,
   type Position,
+  paymentIdOfStream,
   type RecordedEvent,
 } from '../../../events/contract/index.js';
 import type { AccountContext } from '../domain/projected-event.js';
 import type { PastContext } from '../domain/read-model-changes.js';
+import { readPayments } from './read-payments.js';
 import { READ_MODEL_PROJECTION, type ReadModelSchema } from './write-changes.js';
 
 type AccountRow = {
@@ -34,7 +36,9 @@ export async function readPast(client: ClientBase, schema: ReadModelSchema, even
     values: [accountIds],
   });
   const accounts = new Map(rows.map((row) => [row.account_id, accountOf(row)]));
-  return { accounts, openRuns: await readOpenRuns(client, schema, newEvents(events, accounts)) };
+  const openRuns = await readOpenRuns(client, schema, newEvents(events, accounts));
+  const paymentIds = [...new Set(events.map((event) => paymentIdOfStream(event.stream)).filter((id) => id !== null))].sort();
+  return { accounts, openRuns, payments: await readPayments(client, schema, paymentIds) };
 }
 
 /** A reservation that is delivered again is none of this page's: its run is on an earlier one. */

@@ -12,6 +12,7 @@ import {
   CONSUMER_BILLING_COLUMNS,
   type Column,
   JOURNAL_COLUMNS,
+  PAYMENT_COLUMNS,
   REQUEST_COLUMNS,
   REQUEST_ENDING_COLUMNS,
   TRIAL_BALANCE_COLUMNS,
@@ -161,6 +162,17 @@ const PARTS: readonly Part[] = [
     rows: ({ changes }) => byKey(changes.trialBalance),
     sql: upsertSums('trial_balance', TRIAL_BALANCE_COLUMNS, ['unit', 'environment', 'ledger_account'], ['balance_nanos', 'postings']),
   }),
+  part({
+    name: 'payments',
+    columns: PAYMENT_COLUMNS,
+    rows: ({ changes }) => byKey(changes.payments),
+    sql: (schema, source) => {
+      const [, ...columns] = PAYMENT_COLUMNS.map(({ name }) => name);
+      return `insert into ${schema}.payments (${namesOf(PAYMENT_COLUMNS)}) select ${namesOf(PAYMENT_COLUMNS)} from ${source}
+        on conflict (payment_id) do update set ${columns.map((name) => `${name} = excluded.${name}`).join(', ')}
+        where payments.revision < excluded.revision`;
+    },
+  }),
 ];
 
 /** Never moves back: a page that is delivered again, or by a slower projector, counts its events and leaves the position. */
@@ -174,7 +186,7 @@ export async function writeCheckpoint(client: ClientBase, schema: ReadModelSchem
   await client.query({ name: `${schema}-checkpoint`, text: CHECKPOINT_SQL(schema), values: [position, events] });
 }
 
-/** Statements by the parts they consist of; pages of one kind of traffic need a handful, and there are 256 at most. */
+/** Statements by the parts they consist of; pages of one kind of traffic need a handful, and there are 512 at most. */
 const statements = new Map<string, string>();
 
 function statementOf(schema: ReadModelSchema, parts: readonly Part[]): { readonly name: string; readonly text: string } {

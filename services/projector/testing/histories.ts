@@ -1,4 +1,5 @@
 /** Valid account histories for tests and benchmarks, made by the real decider. Deterministic. */
+import { chainAfter } from '../../../events/account-chain.js';
 import { accountIdOf, accountStream, makeId, type NewEvent, type RecordedEvent, toNewEvent } from '../../../events/contract/index.js';
 import { type AccountState, emptyAccount, evolve } from '../../ledger/domain/account-state.js';
 import { type AccountCommand, commandIdOfEvent, EXPIRY_GRACE_MS } from '../../ledger/domain/commands.js';
@@ -97,10 +98,14 @@ function reserve({ history, accountId, opening, keyId, startMs, stepMs }: Runs, 
       outputTokensExplicit: false,
       cancelPolicy: 'charge_generated',
       deadlineMs: nowMs + RUN_TIMEOUT_MS,
+      ...(run % 4 === 0 ? { audio: audioOf(run) } : {}),
+      ...(run % 2 === 0 ? { requestHash: 'a'.repeat(64) } : {}),
     },
     nowMs,
   );
 }
+
+const audioOf = (run: number) => ({ bytes: 1_000 + run, milliseconds: 60_000 + run });
 
 const ENDINGS = ['completed', 'completed', 'failed', 'cancelled', 'expired'] as const;
 
@@ -118,9 +123,15 @@ function end({ history, accountId, startMs, stepMs }: Runs, run: number, runId: 
       runId,
       outcome,
       finishReason: outcome === 'completed' ? 'stop' : null,
-      usage: { promptTokens: 50, cachedTokens: run % 7, completionTokens: 10 + (run % 100) * 55 },
+      usage: {
+        promptTokens: 50,
+        cachedTokens: run % 7,
+        completionTokens: 10 + (run % 100) * 55,
+        ...(run % 4 === 0 ? { audio: audioOf(run) } : {}),
+      },
       errorCode: outcome === 'failed' ? 'engine_crashed' : null,
       attempt: 1,
+      ...(outcome === 'completed' ? { responseHash: 'b'.repeat(64), systemFingerprint: 'fp_test' } : {}),
     },
     nowMs + 500,
   );
@@ -129,6 +140,7 @@ function end({ history, accountId, startMs, stepMs }: Runs, run: number, runId: 
 class History {
   readonly events: NewEvent[] = [];
   readonly #state: AccountState = emptyAccount();
+  #chain: string | null = null;
   constructor(readonly accountId: string) {}
 
   apply(command: AccountCommand, nowMs: number): void {
@@ -136,7 +148,9 @@ class History {
     if (decision.kind !== 'accepted') throw new Error(`history is not valid: ${JSON.stringify(decision)}`);
     for (const event of decision.events) {
       evolve(this.#state, event);
-      this.events.push(toNewEvent(event, { commandId: commandIdOfEvent(command, event), nowMs }));
+      const unlinked = toNewEvent(event, { commandId: commandIdOfEvent(command, event), nowMs });
+      this.#chain = chainAfter(this.#chain, unlinked);
+      this.events.push({ ...unlinked, metadata: { ...unlinked.metadata, chain: this.#chain } });
     }
   }
 }

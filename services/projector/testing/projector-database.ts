@@ -16,6 +16,7 @@ export const VIEWS: Readonly<Record<string, string>> = {
   consumer_billing: 'consumer_id',
   journal: 'account_id, revision, line',
   trial_balance: 'unit, environment, ledger_account',
+  payments: 'payment_id',
 };
 
 export function openProjectorDatabase(): Promise<TestDatabase> {

@@ -2,6 +2,7 @@
 import { BEFORE_EVERYTHING, type Position } from '../../../events/contract/index.js';
 import type { EventStore } from '../../../events/store/event-store.js';
 import type { JournalRow } from '../domain/journal.js';
+import type { PaymentRow } from '../domain/payments.js';
 import { applyEvent, noChanges, type PastContext, type ReadModelChanges } from '../domain/read-model-changes.js';
 import { type RequestChange, takeSettled } from '../domain/requests.js';
 import type { UsageQuarterChange } from '../domain/usage-quarters.js';
@@ -30,13 +31,29 @@ export async function foldLogSums(store: EventStore, end: Position): Promise<{ r
     position = page.at(-1)?.position ?? end;
   }
   for (const request of changes.requests.values()) addRequest(tallies.requests, request);
-  return { events: changes.events, sums: { ...tallies, ...keyedSums(changes) } };
+  return { events: changes.events, sums: { ...tallies, ...keyedSums(changes), payments: paymentSums(changes.payments.values()) } };
 }
 
 function add(tally: Tally, key: string, amounts: Sums): void {
   const sums = tally.get(key) ?? {};
   for (const [name, amount] of Object.entries(amounts)) sums[name] = (sums[name] ?? 0n) + amount;
   tally.set(key, sums);
+}
+
+function paymentSums(rows: Iterable<PaymentRow>): Tally {
+  const tally: Tally = new Map();
+  for (const row of rows) {
+    add(tally, `${row.provider} ${row.unit} ${row.environment}`, {
+      payments: 1n,
+      verified_nanos: row.verifiedNanos,
+      credited_nanos: row.creditedNanos,
+      clawed_back_nanos: row.clawedBackNanos,
+      reversed_minor: row.reversedMinor,
+      unbooked: BigInt(row.unbooked),
+      revisions: BigInt(row.revision),
+    });
+  }
+  return tally;
 }
 
 function addRequest(tally: Tally, { reserved, usage, refund, settled }: RequestChange): void {
@@ -50,6 +67,7 @@ function addRequest(tally: Tally, { reserved, usage, refund, settled }: RequestC
     prompt_tokens: BigInt(usage?.usage.promptTokens ?? 0),
     cached_tokens: BigInt(usage?.usage.cachedTokens ?? 0),
     completion_tokens: BigInt(usage?.usage.completionTokens ?? 0),
+    audio_ms: BigInt(usage?.usage.audio?.milliseconds ?? 0),
   });
 }
 

@@ -4,7 +4,15 @@ import type { Position } from '../../../events/contract/index.js';
 import { READ_MODEL_LOCK } from '../postgres/apply-page.js';
 import { readCheckpoint } from '../postgres/read-past.js';
 
-export const CHECKED_VIEWS = ['account_balances', 'requests', 'usage_quarters', 'consumer_billing', 'journal', 'trial_balance'] as const;
+export const CHECKED_VIEWS = [
+  'account_balances',
+  'requests',
+  'usage_quarters',
+  'consumer_billing',
+  'journal',
+  'trial_balance',
+  'payments',
+] as const;
 export type CheckedView = (typeof CHECKED_VIEWS)[number];
 
 /** Named numbers of one key; a missing name is zero. */
@@ -25,7 +33,8 @@ const QUERIES: Readonly<Record<CheckedView, string>> = {
       count(*) filter (where status = 'completed') as completed, count(*) filter (where status = 'cancelled') as cancelled,
       count(*) filter (where status = 'failed') as failed, count(*) filter (where status = 'expired') as expired,
       sum(held_nanos) as held_nanos, sum(charged_nanos) as charged_nanos, sum(refunded_nanos) as refunded_nanos,
-      sum(prompt_tokens) as prompt_tokens, sum(cached_tokens) as cached_tokens, sum(completion_tokens) as completion_tokens
+      sum(prompt_tokens) as prompt_tokens, sum(cached_tokens) as cached_tokens, sum(completion_tokens) as completion_tokens,
+      sum(audio_ms) as audio_ms
     from read_model.requests group by account_id`,
   usage_quarters: `select project_id || ' ' || consumer_id || ' ' || model as key, sum(requests) as requests, sum(completed) as completed,
       sum(cancelled) as cancelled, sum(failed) as failed, sum(expired) as expired, sum(prompt_tokens) as prompt_tokens,
@@ -37,6 +46,10 @@ const QUERIES: Readonly<Record<CheckedView, string>> = {
       sum(amount_nanos) filter (where credit_account = 'revenue') as revenue_nanos, sum(revision) as revisions
     from read_model.journal group by account_id`,
   trial_balance: `select unit || ' ' || environment || ' ' || ledger_account as key, balance_nanos, postings from read_model.trial_balance`,
+  payments: `select provider || ' ' || unit || ' ' || environment as key, count(*) as payments, sum(verified_nanos) as verified_nanos,
+      sum(credited_nanos) as credited_nanos, sum(clawed_back_nanos) as clawed_back_nanos, sum(reversed_minor) as reversed_minor,
+      sum(unbooked) as unbooked, sum(revision) as revisions
+    from read_model.payments group by 1`,
 };
 
 /** Reads everything from one snapshot; a rebuild that wants to swap waits meanwhile. */

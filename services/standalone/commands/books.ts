@@ -20,9 +20,13 @@ export async function rebuild(environment: NodeJS.ProcessEnv): Promise<number> {
 
 export async function verify(environment: NodeJS.ProcessEnv): Promise<number> {
   return withDatabase(environment, async ({ pool, store }) => {
-    const { events, discrepancies } = await verifyReadModel(pool, store);
-    for (const { check, view, log } of discrepancies) process.stdout.write(`${check}: the view says ${view}, the log says ${log}\n`);
-    process.stdout.write(`${events} events checked, ${discrepancies.length} differences\n`);
+    const { events, linkedEvents, discrepancies } = await verifyReadModel(pool, store);
+    for (const { check, view, log, words } of discrepancies) {
+      process.stdout.write(`${words ?? `${check}: the view says ${view}, the log says ${log}`}\n`);
+    }
+    process.stdout.write(
+      `${events} events checked, ${linkedEvents} of them by their account's hash chain, ${discrepancies.length} differences\n`,
+    );
     return discrepancies.length === 0 ? 0 : EXIT_DISCREPANCY;
   });
 }

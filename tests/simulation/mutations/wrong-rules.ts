@@ -1,4 +1,5 @@
 /** Bugs planted into the ledger's rules: the real decider and fold, bent in one place. */
+import { chainAfter } from '../../../events/account-chain.js';
 import { type AccountEvent, NO_USAGE } from '../../../events/contract/index.js';
 import type { LedgerRules } from '../../../services/ledger/accounts/account-ledger.js';
 import { type AccountState, type ClosedReservation, evolve, type OpenReservation } from '../../../services/ledger/domain/account-state.js';
@@ -21,6 +22,10 @@ function withEvents(edit: Edit): LedgerRules {
     if (decision.kind !== 'accepted') return decision;
     return { kind: 'accepted', events: decision.events.map((event) => edit(event, state)).filter((event) => event !== null) };
   });
+}
+
+function withChain(bent: typeof chainAfter): LedgerRules {
+  return { decide, evolve, chainAfter: bent };
 }
 
 /** Shows the decider another account than there is. */
@@ -165,6 +170,8 @@ export const WRONG_RULES: readonly Mutation[] = [
       },
     },
   },
+  { name: 'a hash does not cover the one before it', rules: withChain((_before, event) => chainAfter(null, event)) },
+  { name: 'a hash does not cover what the event says', rules: withChain((before, event) => chainAfter(before, { ...event, data: {} })) },
   {
     name: 'a repeated reservation is held a second time',
     rules: withState((state, command) =>

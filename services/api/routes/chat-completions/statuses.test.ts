@@ -1,9 +1,9 @@
 /** `POST /v1/chat/completions`: one test for each status and for each way to reach it, over real HTTP with the real ledger. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { BusFullError } from '../../../../events/bus/message-bus.js';
+import { BusFullError, type MessageBus } from '../../../../events/bus/message-bus.js';
 import { formatAmount, type RunErrorCode } from '../../../../events/contract/index.js';
 import { waitFor } from '../../../../platform/testing/wait-for.js';
-import { LedgerUnavailableError } from '../../../ledger/ledger-client.js';
+import { type LedgerClient, LedgerUnavailableError } from '../../../ledger/ledger-client.js';
 import { type ChatApi, startChatApi } from '../../testing/chat-api.js';
 import { echoScript } from '../../testing/scripted-worker.js';
 
@@ -45,6 +45,7 @@ describe('200', () => {
       choices: [{ index: 0, message: { role: 'assistant', content: 'Hello there', refusal: null }, logprobs: null, finish_reason: 'stop' }],
       usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15, prompt_tokens_details: { cached_tokens: 0 } },
       system_fingerprint: 'fp_scripted',
+      pool: 'default',
       farebox: {
         request_id: requestId,
         credits_used: '0.000002',
@@ -90,7 +91,11 @@ describe('200', () => {
       user: 'somebody',
       invented: { deep: true },
       tools: [],
+      functions: [],
+      function_call: 'auto',
+      logit_bias: {},
       n: 1,
+      modalities: ['text'],
       logprobs: false,
       response_format: { type: 'text' },
     });
@@ -190,18 +195,41 @@ describe('400', () => {
       'unsupported_parameter',
       'messages[0].content[0].type',
     ],
-    ['a tool message', { messages: [{ role: 'tool', content: 'x', tool_call_id: '1' }] }, 'unsupported_parameter', 'messages[0].role'],
+    ['a sound', { messages: user([{ type: 'input_audio', input_audio: {} }]) }, 'unsupported_parameter', 'messages[0].content[0].type'],
     [
-      'tool calls',
-      { messages: [{ role: 'assistant', content: null, tool_calls: [{}] }] },
+      'a message of the role function',
+      { messages: [{ role: 'function', name: 'f', content: 'x' }] },
       'unsupported_parameter',
-      'messages[0].tool_calls',
+      'messages[0].role',
     ],
-    ['tools', { tools: [{ type: 'function' }] }, 'unsupported_parameter', 'tools'],
-    ['two choices', { n: 2 }, 'unsupported_parameter', 'n'],
-    ['logprobs', { logprobs: true }, 'unsupported_parameter', 'logprobs'],
-    ['logit_bias', { logit_bias: { 1: 5 } }, 'unsupported_parameter', 'logit_bias'],
-    ['JSON mode', { response_format: { type: 'json_object' } }, 'unsupported_parameter', 'response_format'],
+    [
+      'a function_call',
+      { messages: [{ role: 'assistant', content: 'x', function_call: {} }] },
+      'unsupported_parameter',
+      'messages[0].function_call',
+    ],
+    ['functions', { functions: [{ name: 'f' }] }, 'unsupported_parameter', 'functions'],
+    ['a function_call that names one', { function_call: { name: 'f' } }, 'unsupported_parameter', 'function_call'],
+    ['no answers', { n: 0 }, 'invalid_request', 'n'],
+    ['more answers than there may be', { n: 9 }, 'invalid_request', 'n'],
+    ['half an answer', { n: 1.5 }, 'invalid_request', 'n'],
+    ['logprobs that are a number', { logprobs: 3 }, 'invalid_request', 'logprobs'],
+    ['top_logprobs above 20', { logprobs: true, top_logprobs: 21 }, 'invalid_request', 'top_logprobs'],
+    ['top_logprobs without logprobs', { top_logprobs: 2 }, 'invalid_request', 'top_logprobs'],
+    ['a bias for what is no token', { logit_bias: { hello: 5 } }, 'invalid_request', 'logit_bias'],
+    ['a bias for a token below zero', { logit_bias: { '-1': 5 } }, 'invalid_request', 'logit_bias'],
+    ['a bias for a token beyond any vocabulary', { logit_bias: { 99999999999: 5 } }, 'invalid_request', 'logit_bias'],
+    ['a bias above 100', { logit_bias: { 1: 101 } }, 'invalid_request', 'logit_bias.1'],
+    [
+      'more biases than there may be',
+      { logit_bias: Object.fromEntries(Array.from({ length: 301 }, (_, token) => [token, 1])) },
+      'invalid_request',
+      'logit_bias',
+    ],
+    ['a quantization that is a number', { quantization: 4 }, 'invalid_request', 'quantization'],
+    ['a quantization that the model does not have', { quantization: 'fp99' }, 'invalid_request', 'quantization'],
+    ['a reasoning effort', { reasoning_effort: 'high' }, 'unsupported_parameter', 'reasoning_effort'],
+    ['a sound as answer', { modalities: ['text', 'audio'] }, 'unsupported_parameter', 'modalities'],
   ];
   test.each(invalid)('%s', async (_name, body, code, param) => {
     const answer = await withoutCharge(() => api.chat(body));
@@ -277,7 +305,9 @@ describe('402', () => {
       code: 'insufficient_credits',
       checkout_url: `https://farebox.example/top-up?project=${project.projectId}`,
     });
-    expect(answer.body.error.message).toContain('max_tokens up to 10');
+    expect(answer.body.error.message).toContain('max_tokens up to 10.');
+    const several = await api.chat({ max_tokens: 1_000, n: 3 }, { key: project.key });
+    expect(several.body.error.message).toContain('max_tokens up to 3 for each answer.');
     expect(answer.headers['retry-after']).toBeUndefined();
     expect(await balance(project.accountId)).toEqual({ available: '0.0000111', held: '0' });
   });
@@ -305,7 +335,7 @@ describe('402', () => {
       ['error'],
       ['type', 'code', 'message', 'checkout_url'],
     ]);
-    expect((await huru.chat({ tools: [{}] })).body.error).toMatchObject({ type: 'invalid_request_error', code: 'invalid_request' });
+    expect((await huru.chat({ functions: [{}] })).body.error).toMatchObject({ type: 'invalid_request_error', code: 'invalid_request' });
     expect((await huru.chat({}, { key: 'sk_live_wrong' })).body.error.code).toBe('authentication_error');
     expect((await huru.chat()).body.huru).toMatchObject({ credits_used: 1, verified: false });
     await huru.close();
@@ -320,7 +350,7 @@ describe('404, 405, 413, 415', () => {
   });
 
   test('404 for an endpoint that does not exist, 405 with what would be allowed', async () => {
-    expect((await api.call('/v1/assistants')).body.error.code).toBe('endpoint_not_found');
+    expect((await api.call('/v1/wizards')).body.error.code).toBe('endpoint_not_found');
     const answer = await api.call('/v1/chat/completions');
     expect([answer.status, answer.headers['allow'], answer.body.error.code]).toEqual([405, 'POST', 'method_not_allowed']);
   });
@@ -431,6 +461,37 @@ describe('500 and 503', () => {
     expect([answer.status, answer.body.error.code]).toEqual([503, 'engine_at_capacity']);
     expect(await full.ledger.balance(full.project.accountId)).toMatchObject({ availableNanos: 1_000_000_000n, heldNanos: 0n });
     await full.close();
+  });
+
+  const deadBus = (bus: MessageBus): MessageBus => ({
+    publish: () => Promise.reject(new Error('the bus is down')),
+    subscribe: (options) => bus.subscribe(options),
+    isReady: async () => false,
+    close: () => bus.close(),
+  });
+
+  test('a bus that takes nothing at all: 503, and the hold is back at once, not at its expiry', async () => {
+    const cut = await startChatApi({ wrapBus: deadBus });
+    const keyed = { headers: [['Idempotency-Key', 'once']] as const };
+    for (const call of [{}, keyed, keyed]) {
+      const answer = await cut.chat({}, call);
+      expect([answer.status, answer.body.error.code]).toEqual([503, 'provider_unavailable']);
+      expect(await cut.ledger.balance(cut.project.accountId)).toMatchObject({ availableNanos: 1_000_000_000n, heldNanos: 0n });
+    }
+    await waitFor(() => cut.api.replies.runsInFlight === 0, { describe: 'the runs to be forgotten' });
+    await cut.close();
+  });
+
+  test('and when the ledger cannot be told either: 503, and the hold waits for its expiry', async () => {
+    const wrapLedger = (ledger: LedgerClient): LedgerClient => ({
+      ...ledger,
+      abandonRun: () => Promise.reject(new LedgerUnavailableError('store down')),
+    });
+    const cut = await startChatApi({ wrapBus: deadBus, wrapLedger });
+    expect((await cut.chat()).status).toBe(503);
+    const held = await cut.ledger.balance(cut.project.accountId);
+    expect([(held?.availableNanos ?? 0n) + (held?.heldNanos ?? 0n), held?.heldNanos === 0n]).toEqual([1_000_000_000n, false]);
+    await cut.close();
   });
 
   test('a ledger that cannot answer: 503; a fault of ours: 500 without its text', async () => {

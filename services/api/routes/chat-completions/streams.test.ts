@@ -47,6 +47,7 @@ describe('framing', () => {
       created: expect.any(Number),
       model: api.model,
       system_fingerprint: 'fp_scripted',
+      pool: 'default',
     };
     const choice = (delta: unknown, finish: string | null) => [{ index: 0, delta, logprobs: null, finish_reason: finish }];
     expect(eventsOf(answer.text)).toEqual([

@@ -1,4 +1,4 @@
-/** The caller's project's keys: make, list, revoke. */
+/** The caller's project's keys: make, list, rotate, revoke. */
 import type { Clock } from '../../../../platform/clock.js';
 import type { IdSource } from '../../../../platform/id-source.js';
 import type { Preset } from '../../../../presets/preset-schema.js';
@@ -8,17 +8,17 @@ import { isId } from '../../presentation/fields.js';
 import { refuse } from '../../refusals.js';
 import { type Caller, defineRoute, type RouteDefinition } from '../../route.js';
 import { apiKeyObject } from './api-key-object.js';
-import { ApiKeyList, ApiKeyObject, CreatedApiKey, CreateKeyRequest, KeyParams } from './schemas.js';
+import { ApiKeyList, ApiKeyObject, CreatedApiKey, CreateKeyRequest, KeyParams, RotatedApiKey, RotateKeyRequest } from './schemas.js';
 
 export type KeysDeps = {
-  readonly directory: Pick<Directory, 'createKey' | 'listKeys' | 'revokeKey'>;
-  readonly preset: Pick<Preset, 'api_keys'>;
+  readonly directory: Pick<Directory, 'createKey' | 'listKeys' | 'revokeKey' | 'rotateKey'>;
+  readonly preset: Pick<Preset, 'api_keys' | 'policies'>;
   readonly clock: Clock;
   readonly ids: IdSource;
 };
 
 export function keysRoutes(deps: KeysDeps): RouteDefinition[] {
-  return [createKeyRoute(deps), listKeysRoute(deps), revokeRoute(deps, 'delete'), revokeRoute(deps, 'post')];
+  return [createKeyRoute(deps), listKeysRoute(deps), rotateRoute(deps), revokeRoute(deps, 'delete'), revokeRoute(deps, 'post')];
 }
 
 function createKeyRoute(deps: KeysDeps): RouteDefinition {
@@ -48,6 +48,7 @@ function createKeyRoute(deps: KeysDeps): RouteDefinition {
           keyId: deps.ids.next('key'),
           projectId: caller.projectId,
           name: body.name,
+          role: body.role,
           environment: caller.environment,
           hint: apiKeyHint(secret, prefix),
           createdAtMs,
@@ -62,6 +63,53 @@ function createKeyRoute(deps: KeysDeps): RouteDefinition {
       return { status: 201, body: { ...apiKeyObject(key, deps.preset, createdAtMs), key: secret } };
     },
   });
+}
+
+function rotateRoute(deps: KeysDeps): RouteDefinition {
+  return defineRoute({
+    method: 'post',
+    path: '/v1/keys/:id/rotate',
+    operationId: 'rotateKey',
+    summary: 'Replace a key by a new one of its name and role; the old one ends at once or after a grace',
+    tag: 'Keys',
+    policy: 'project_key',
+    params: KeyParams,
+    body: RotateKeyRequest.prefault({}),
+    responses: {
+      201: { description: 'The new key, with its secret shown this once, and what became of the old one', schema: RotatedApiKey },
+      404: { description: 'No such key in this project' },
+      409: { description: 'The key has ended or was rotated before' },
+    },
+    handle: async ({ caller }, { params, body }) => {
+      const graceSeconds = body.grace_seconds ?? deps.preset.policies.key_rotation_grace_seconds;
+      return { status: 201, body: await rotate(deps, caller, params.id, graceSeconds * 1_000) };
+    },
+  });
+}
+
+async function rotate(deps: KeysDeps, caller: Caller, keyId: string, graceMs: number) {
+  const { live_prefix: live, test_prefix: test, active_max: activeMax } = deps.preset.api_keys;
+  const prefix = caller.environment === 'live' ? live : test;
+  const secret = makeApiKeySecret(prefix);
+  const nowMs = deps.clock.nowMs();
+  const successor = { keyId: deps.ids.next('key'), hint: apiKeyHint(secret, prefix) };
+  const result = isId(keyId, 'key_')
+    ? await deps.directory.rotateKey({ projectId: caller.projectId, keyId, successor, secret, nowMs, graceMs, activeMax })
+    : ({ status: 'unknown' } as const);
+  switch (result.status) {
+    case 'unknown':
+      throw refuse('resource_not_found', { message: 'There is no such key.' });
+    case 'ended':
+      throw refuse('conflict', { message: 'This key has ended or was rotated before. Rotate its successor, or create a new key.' });
+    case 'too_many_retiring':
+      throw refuse('active_key_limit_reached', {
+        message: `${activeMax} rotated keys still work. Rotate without a grace, or revoke one first.`,
+      });
+    case 'rotated': {
+      const replaced = apiKeyObject(result.replaced, deps.preset, nowMs);
+      return { ...apiKeyObject(result.key, deps.preset, nowMs), key: secret, replaced };
+    }
+  }
 }
 
 function listKeysRoute(deps: KeysDeps): RouteDefinition {

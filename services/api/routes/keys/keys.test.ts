@@ -97,3 +97,78 @@ describe('revoking', () => {
     expect((await api.call('/v1/balance', { key: other.key })).status).toBe(200);
   });
 });
+
+describe('rotating', () => {
+  const firstKeyOf = async (key: string) => (await api.call('/v1/keys', { key })).body.data[0].id;
+
+  test('201: a new secret at once, of the name and role of the old one, which is over', async () => {
+    const { key } = await api.signUp('Rotate');
+    const made = await api.call('/v1/keys', { key, json: { name: 'Deploys', role: 'developer' } });
+    const rotated = await api.call(`/v1/keys/${made.body.id}/rotate`, { key, method: 'POST' });
+    expect([rotated.status, rotated.body]).toMatchObject([
+      201,
+      { name: 'Deploys', role: 'developer', status: 'active', replaced: { id: made.body.id, status: 'revoked', expires_at: null } },
+    ]);
+    expect((await api.call('/v1/balance', { key: rotated.body.key })).status).toBe(200);
+    expect((await api.call('/v1/balance', { key: made.body.key })).body.error.code).toBe('api_key_revoked');
+  });
+
+  test('201: with a grace both work until it is over', async () => {
+    const { key } = await api.signUp('Grace');
+    const rotated = await api.call(`/v1/keys/${await firstKeyOf(key)}/rotate`, { key, json: { grace_seconds: 60 } });
+    const endsAt = new Date(api.clock.timeMs + 60_000).toISOString();
+    expect(rotated.body).toMatchObject({ status: 'active', role: 'owner', replaced: { status: 'active', expires_at: endsAt } });
+    const statuses = async () => [
+      (await api.call('/v1/balance', { key })).status,
+      (await api.call('/v1/balance', { key: rotated.body.key })).status,
+    ];
+    api.clock.timeMs += 59_999;
+    expect(await statuses()).toEqual([200, 200]);
+    api.clock.timeMs += 1;
+    expect(await statuses()).toEqual([403, 200]);
+  });
+
+  test('409: a key that was rotated, or revoked; the successor is the one to rotate', async () => {
+    const { key } = await api.signUp('Twice');
+    const id = await firstKeyOf(key);
+    const first = await api.call(`/v1/keys/${id}/rotate`, { key, json: { grace_seconds: 60 } });
+    expect((await api.call(`/v1/keys/${id}/rotate`, { key, json: { grace_seconds: 60 } })).status).toBe(409);
+    const second = await api.call(`/v1/keys/${first.body.id}/rotate`, { key, json: {} });
+    expect(second.status).toBe(201);
+    expect((await api.call(`/v1/keys/${first.body.id}/rotate`, { key, json: {} })).status).toBe(409);
+  });
+
+  test('a project with all its keys can rotate each, twice: 409 beyond as many retiring keys as it may have active ones', async () => {
+    const { key } = await api.signUp('Full');
+    for (let made = 1; made < 5; made += 1) await api.call('/v1/keys', { key, json: {} });
+    const rotated: { status: number; id: string }[] = [];
+    for (const { id } of (await api.call('/v1/keys', { key })).body.data) {
+      const { status, body } = await api.call(`/v1/keys/${id}/rotate`, { key, json: { grace_seconds: 3_600 } });
+      rotated.push({ status, id: body.id });
+    }
+    const [successor] = rotated;
+    expect(rotated.map(({ status }) => status)).toEqual([201, 201, 201, 201, 201]);
+    const sixth = await api.call(`/v1/keys/${successor?.id}/rotate`, { key, json: { grace_seconds: 3_600 } });
+    expect([sixth.status, sixth.body.error.code]).toEqual([409, 'active_key_limit_reached']);
+    expect((await api.call(`/v1/keys/${successor?.id}/rotate`, { key, json: { grace_seconds: 0 } })).status).toBe(201);
+  });
+
+  test('one of many at the same time wins', async () => {
+    const { key } = await api.signUp('Race');
+    const id = await firstKeyOf(key);
+    const rotate = () => api.call(`/v1/keys/${id}/rotate`, { key, json: { grace_seconds: 60 } });
+    const statuses = (await Promise.all(Array.from({ length: 8 }, rotate))).map(({ status }) => status);
+    expect(statuses.sort()).toEqual([201, ...Array.from({ length: 7 }, () => 409)]);
+  });
+
+  test.each([{ grace_seconds: -1 }, { grace_seconds: 604_801 }, { grace_seconds: 0.5 }, { grace: 1 }])('400: %j', async (json) => {
+    const { key } = await api.signUp('Bad grace');
+    expect((await api.call(`/v1/keys/${await firstKeyOf(key)}/rotate`, { key, json })).status).toBe(400);
+  });
+
+  test("404: another project's key, which goes on working", async () => {
+    const [own, other] = [await api.signUp('Own'), await api.signUp('Other')];
+    expect((await api.call(`/v1/keys/${await firstKeyOf(other.key)}/rotate`, { key: own.key, json: {} })).status).toBe(404);
+    expect((await api.call('/v1/balance', { key: other.key })).status).toBe(200);
+  });
+});

@@ -70,6 +70,8 @@ describe('explaining a price', () => {
       ]),
       { kind: 'per_started_thousand', pricePerStartedThousandNanos: 999_999_999n },
       { kind: 'free', reason: 'because' },
+      { kind: 'per_started_audio_bytes', bytesPerUnit: 500, pricePerStartedUnitNanos: 7n },
+      ...roundings.map((rounding): PriceTerms => ({ kind: 'per_audio_minute', pricePerMinuteNanos: 1_234_567n, rounding })),
     ];
     let state = 1;
     const next = (bound: number) => {
@@ -79,10 +81,19 @@ describe('explaining a price', () => {
     };
     for (let round = 0; round < 2_000; round += 1) {
       const promptTokens = next(8_000);
-      const counts = usage(promptTokens, next(promptTokens + 1), next(8_000));
+      const tokens = usage(promptTokens, next(promptTokens + 1), next(8_000));
+      const counts = { ...tokens, audio: { bytes: next(1_000_000), milliseconds: next(10_000_000) } };
       for (const terms of allTerms) expect(explainPrice(terms, counts).priceNanos).toBe(chargeFor(terms, counts));
     }
   });
+});
+
+test('minutes of audio that leave a part of a nano are shown as far as they go', () => {
+  const terms: PriceTerms = { kind: 'per_audio_minute', pricePerMinuteNanos: 1_000_000n, rounding: 'up' };
+  const audio = { bytes: 1, milliseconds: 61_000 };
+  const price = explainPrice(terms, { ...usage(0, 0, 0), audio });
+  expect([price.exact, price.priceNanos]).toEqual(['0.001016666666666…', 1_016_667n]);
+  expect(price.lines.map(lineAmount)).toEqual(['0.001016666666666…']);
 });
 
 describe('holding the price against the books', () => {
@@ -91,9 +102,11 @@ describe('holding the price against the books', () => {
     heldNanos: bigint,
     chargedNanos: bigint,
     cancelPolicy: CancelPolicy = 'charge_generated',
+    completionTokens = 5,
   ) => ({
     status,
     cancelPolicy,
+    usage: usage(10, 0, completionTokens),
     heldNanos,
     chargedNanos,
     refundedNanos: heldNanos - chargedNanos,
@@ -113,6 +126,20 @@ describe('holding the price against the books', () => {
       false,
     ],
     ['a cancelled run that is refunded against its policy', 10n, run('cancelled', 15n, 0n), null, false],
+    [
+      'a run that was cancelled before anything came',
+      10n,
+      run('cancelled', 15n, 0n, 'charge_generated', 0),
+      'cancelled_before_anything_came',
+      true,
+    ],
+    [
+      'a run that is charged though it was cancelled before anything came',
+      10n,
+      run('cancelled', 15n, 10n, 'charge_generated', 0),
+      'cancelled_before_anything_came',
+      false,
+    ],
     ['a cancelled run that is charged', 10n, run('cancelled', 15n, 10n), null, true],
     ['a wrong charge', 10n, run('completed', 15n, 11n), null, false],
     ['a charged failure', 10n, run('failed', 15n, 10n), 'run_failed', false],
@@ -123,7 +150,14 @@ describe('holding the price against the books', () => {
 
   test('a run that is not settled is not judged', () => {
     expect(
-      explainCharge(0n, { status: 'reserved', cancelPolicy: 'refund_all', heldNanos: 5n, chargedNanos: null, refundedNanos: null }),
+      explainCharge(0n, {
+        status: 'reserved',
+        cancelPolicy: 'refund_all',
+        usage: null,
+        heldNanos: 5n,
+        chargedNanos: null,
+        refundedNanos: null,
+      }),
     ).toEqual({
       waiver: null,
       addsUp: null,

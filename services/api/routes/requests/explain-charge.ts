@@ -3,6 +3,7 @@
  * on purpose: the explanation is a second calculation that has to arrive at what was booked.
  */
 import {
+  type AudioUsage,
   type CancelPolicy,
   divideRounding,
   type Nanos,
@@ -11,7 +12,9 @@ import {
   type TokenUsage,
 } from '../../../../events/contract/index.js';
 
-const NANO_DIGITS = 9;
+const NANO_DIGITS = 9n;
+/** A millionth of a nano still shows, which is as fine as a rate for a million tokens gets. */
+const EXACT_DIGITS = 15n;
 
 /** `quantity` × `rateNanos` / `per` nanos, exactly. */
 export type ChargeLine = {
@@ -27,9 +30,27 @@ export type ChargeLine = {
     | 'free';
   readonly quantity: number;
   readonly rateNanos: Nanos;
-  /** How many of the quantity the rate buys: 1, 1,000 or 1,000,000. */
+  /** How many of the quantity the rate buys: 1, 1,000 or 1,000,000, or 60,000 milliseconds. */
   readonly per: bigint;
 };
+
+/** What bounds a run before it begins. */
+export type RunBound = {
+  readonly promptTokensMax: number;
+  readonly outputTokensBudget: number;
+  readonly audioHeld: AudioUsage | null;
+};
+
+/** The dearest use that a hold covers: every prompt token fresh, or cached where that costs more, the output budget used up, the audio as measured. */
+export function dearestUse(terms: PriceTerms, { promptTokensMax, outputTokensBudget, audioHeld }: RunBound): TokenUsage {
+  const isCachedDearer = terms.kind === 'per_token' && terms.cachedInputPerMillionNanos > terms.inputPerMillionNanos;
+  return {
+    promptTokens: promptTokensMax,
+    cachedTokens: isCachedDearer ? promptTokensMax : 0,
+    completionTokens: outputTokensBudget,
+    ...(audioHeld === null ? {} : { audio: audioHeld }),
+  };
+}
 
 export type PriceExplanation = {
   readonly lines: readonly ChargeLine[];
@@ -95,7 +116,7 @@ export function explainPrice(terms: PriceTerms, usage: TokenUsage): PriceExplana
   }
 }
 
-/** The exact amount of a line as a decimal string of the unit: every divisor is a power of ten, so it always ends. */
+/** The amount of a line before rounding, as a decimal string of the unit. */
 export function lineAmount(line: ChargeLine): string {
   return exactAmount(BigInt(line.quantity) * line.rateNanos, line.per);
 }
@@ -103,14 +124,24 @@ export function lineAmount(line: ChargeLine): string {
 export type BookedRun = {
   readonly status: 'reserved' | 'completed' | 'cancelled' | 'failed' | 'expired';
   readonly cancelPolicy: CancelPolicy;
+  readonly usage: TokenUsage | null;
   readonly heldNanos: Nanos;
   readonly chargedNanos: Nanos | null;
   readonly refundedNanos: Nanos | null;
 };
 
+export const WAIVERS = [
+  'run_failed',
+  'hold_expired',
+  'cancelled_run_is_refunded',
+  'cancelled_before_anything_came',
+  'capped_at_hold',
+] as const;
+export type Waiver = (typeof WAIVERS)[number];
+
 export type ChargeExplanation = {
   /** Why less than the price was charged, or `null`. */
-  readonly waiver: 'run_failed' | 'hold_expired' | 'cancelled_run_is_refunded' | 'capped_at_hold' | null;
+  readonly waiver: Waiver | null;
   /** Whether the booked charge is what the terms and the ending give, and charge and refund make up the hold. `null` while it runs. */
   readonly addsUp: boolean | null;
 };
@@ -124,6 +155,9 @@ export function explainCharge(priceNanos: Nanos, run: BookedRun): ChargeExplanat
   if (run.status === 'expired') return { waiver: 'hold_expired', addsUp: balances && isFree };
   if (run.status === 'cancelled' && run.cancelPolicy === 'refund_all') {
     return { waiver: 'cancelled_run_is_refunded', addsUp: balances && isFree };
+  }
+  if (run.status === 'cancelled' && run.usage?.completionTokens === 0) {
+    return { waiver: 'cancelled_before_anything_came', addsUp: balances && isFree };
   }
   const isCapped = priceNanos > run.heldNanos;
   const dueNanos = isCapped ? run.heldNanos : priceNanos;
@@ -152,11 +186,14 @@ function total(lines: readonly ChargeLine[], rounding: Rounding | 'none'): Price
   };
 }
 
-/** `numerator / denominator` nanos in units, where the denominator is a power of ten. */
+/** `numerator / denominator` nanos in units. Thirds of a nano, which minutes of audio leave, end in `…`. */
 function exactAmount(numerator: bigint, denominator: bigint): string {
-  const digits = NANO_DIGITS + denominator.toString().length - 1;
-  const text = numerator.toString().padStart(digits + 1, '0');
-  const fraction = text.slice(-digits).replace(/0+$/, '');
-  const whole = text.slice(0, -digits);
-  return fraction === '' ? whole : `${whole}.${fraction}`;
+  const shifted = numerator * 10n ** (EXACT_DIGITS - NANO_DIGITS);
+  const text = (shifted / denominator).toString().padStart(Number(EXACT_DIGITS) + 1, '0');
+  const isCutOff = shifted % denominator !== 0n;
+  const fraction = text.slice(-Number(EXACT_DIGITS));
+  const whole = text.slice(0, -Number(EXACT_DIGITS));
+  if (isCutOff) return `${whole}.${fraction}…`;
+  const shortest = fraction.replace(/0+$/, '');
+  return shortest === '' ? whole : `${whole}.${shortest}`;
 }

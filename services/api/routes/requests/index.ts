@@ -1,17 +1,24 @@
-/** The record of a request, and why it cost what it did. */
+/** The record of a request, why it cost what it did, and the proof of both. */
 import { withPrefix } from '../../../../events/contract/index.js';
+import type { Clock } from '../../../../platform/clock.js';
+import type { Preset } from '../../../../presets/preset-schema.js';
 import { isId } from '../../presentation/fields.js';
 import type { LastRevisions } from '../../read-model/last-revisions.js';
 import type { ReadModel, RequestRecord } from '../../read-model/read-model.js';
 import { catchUpWithProject } from '../../read-model/read-your-writes.js';
 import { refuse } from '../../refusals.js';
 import { type Caller, defineRoute, type RouteDefinition } from '../../route.js';
+import type { Verification } from '../../verification/verification.js';
+import { keyBody, verificationObject } from '../../verification/verification-object.js';
 import { explanationObject, requestObject } from './request-object.js';
-import { ExplanationObject, RequestObject, RequestParams } from './schemas.js';
+import { ExplanationObject, RequestObject, RequestParams, VerificationKeys, VerificationObject } from './schemas.js';
 
 export type RequestsDeps = {
   readonly readModel: Pick<ReadModel, 'request' | 'waitForRevisions'>;
   readonly lastRevisions: LastRevisions;
+  readonly verification: Verification;
+  readonly preset: Pick<Preset, 'brand'>;
+  readonly clock: Clock;
 };
 
 export function requestsRoutes(deps: RequestsDeps): RouteDefinition[] {
@@ -46,6 +53,38 @@ export function requestsRoutes(deps: RequestsDeps): RouteDefinition[] {
         const { record, headers } = await readRecord(deps, caller, params.id);
         return { status: 200, headers, body: explanationObject(record) };
       },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/v1/requests/:id/verification',
+      operationId: 'verifyRequest',
+      summary: 'A signed receipt of what the request was, what it cost, and where that stands in the books',
+      tag: 'Requests',
+      policy: 'project_key',
+      params: RequestParams,
+      responses: {
+        200: { description: 'The receipt, checked', schema: VerificationObject },
+        404: { description: 'No such request in this project' },
+        409: { description: 'The request has not ended yet' },
+      },
+      handle: async ({ caller }, { params }) => {
+        const { record, headers } = await readRecord(deps, caller, params.id);
+        if (record.status === 'reserved') {
+          throw refuse('request_in_progress', { message: 'The request is still running. Its receipt is made when it has been settled.' });
+        }
+        const report = await deps.verification.report(record);
+        return { status: 200, headers, body: verificationObject(report, deps.preset.brand.provider, deps.clock.nowMs()) };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/v1/verification/keys',
+      operationId: 'listVerificationKeys',
+      summary: 'The public keys that receipts are signed with, the one in use first',
+      tag: 'Requests',
+      policy: 'public',
+      responses: { 200: { description: 'The keys; none where receipts are not signed', schema: VerificationKeys } },
+      handle: async () => ({ status: 200, body: { object: 'list', data: deps.verification.keys.map(keyBody) } }),
     }),
   ];
 }

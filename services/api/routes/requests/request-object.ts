@@ -1,8 +1,8 @@
 /** Shows a run's record, and its money step by step. */
-import { formatAmount, type PriceTerms, requestIdOfRun, type TokenUsage } from '../../../../events/contract/index.js';
+import { type AudioUsage, formatAmount, type PriceTerms, requestIdOfRun } from '../../../../events/contract/index.js';
 import { creditsField, isoTime, isoTimeOrNull } from '../../presentation/amounts.js';
 import type { RequestRecord } from '../../read-model/read-model.js';
-import { explainCharge, explainPrice, lineAmount, type PriceExplanation } from './explain-charge.js';
+import { dearestUse, explainCharge, explainPrice, lineAmount, type PriceExplanation } from './explain-charge.js';
 
 export function requestObject(record: RequestRecord) {
   return {
@@ -30,7 +30,7 @@ export function requestObject(record: RequestRecord) {
 }
 
 export function explanationObject(record: RequestRecord) {
-  const hold = explainPrice(record.terms, boundOf(record));
+  const hold = explainPrice(record.terms, dearestUse(record.terms, record));
   const price = record.usage === null ? null : explainPrice(record.terms, record.usage);
   const charge = price === null ? null : explainCharge(price.priceNanos, record);
   return {
@@ -46,6 +46,7 @@ export function explanationObject(record: RequestRecord) {
       ...calculation(hold),
       prompt_tokens_max: record.promptTokensMax,
       output_tokens_budget: record.outputTokensBudget,
+      ...(record.audioHeld === null ? {} : { audio: audioBody(record.audioHeld) }),
       amount: formatAmount(record.heldNanos),
     },
     usage: usageBody(record),
@@ -60,17 +61,6 @@ export function explanationObject(record: RequestRecord) {
           },
     steps: steps(record),
     adds_up: charge?.addsUp == null ? null : charge.addsUp && hold.priceNanos === record.heldNanos,
-  };
-}
-
-/** The dearest use that the hold covers: every prompt token fresh, or cached where that costs more, and the output budget used up. */
-function boundOf(record: RequestRecord): TokenUsage {
-  const { terms } = record;
-  const isCachedDearer = terms.kind === 'per_token' && terms.cachedInputPerMillionNanos > terms.inputPerMillionNanos;
-  return {
-    promptTokens: record.promptTokensMax,
-    cachedTokens: isCachedDearer ? record.promptTokensMax : 0,
-    completionTokens: record.outputTokensBudget,
   };
 }
 
@@ -145,6 +135,14 @@ function termsBody(terms: PriceTerms) {
       };
     case 'per_started_thousand':
       return { kind: terms.kind, price_per_started_thousand: formatAmount(terms.pricePerStartedThousandNanos) };
+    case 'per_started_audio_bytes':
+      return {
+        kind: terms.kind,
+        bytes_per_unit: terms.bytesPerUnit,
+        price_per_started_unit: formatAmount(terms.pricePerStartedUnitNanos),
+      };
+    case 'per_audio_minute':
+      return { kind: terms.kind, price_per_minute: formatAmount(terms.pricePerMinuteNanos), rounding: terms.rounding };
     case 'free':
       return { kind: terms.kind, reason: terms.reason };
   }
@@ -164,5 +162,10 @@ function usageBody({ usage, usageSource }: RequestRecord) {
     cached_tokens: usage.cachedTokens,
     completion_tokens: usage.completionTokens,
     total_tokens: usage.promptTokens + usage.completionTokens,
+    ...(usage.audio === undefined ? {} : { audio: audioBody(usage.audio) }),
   };
+}
+
+function audioBody({ bytes, milliseconds }: AudioUsage) {
+  return { bytes, milliseconds };
 }

@@ -1,6 +1,8 @@
 /** Records of requests and their explanations. */
 import { z } from 'zod';
 import { amountText, count, exactAmountText, pathId, timeText, unitText } from '../../presentation/fields.js';
+import { ReceiptSchema } from '../../verification/receipt.js';
+import { WAIVERS } from './explain-charge.js';
 
 export const RequestParams = z.object({
   id: pathId.meta({ description: 'A request id (`req_…`), its run id (`run_…`) or the id of its completion (`chatcmpl-…`).' }),
@@ -10,12 +12,15 @@ const status = z.enum(['reserved', 'completed', 'cancelled', 'failed', 'expired'
 
 const billedTo = z.object({ kind: z.enum(['project', 'consumer']), id: z.string() });
 
+const audio = z.object({ bytes: count, milliseconds: count });
+
 const usage = z.object({
   counted_by: z.enum(['engine', 'worker']).meta({ description: 'The worker counts by a stated rule where an upstream gives no counts.' }),
   prompt_tokens: count,
   cached_tokens: count,
   completion_tokens: count,
   total_tokens: count,
+  audio: audio.optional().meta({ description: 'Only of transcriptions: the file as it was measured.' }),
 });
 
 export const RequestObject = z
@@ -68,6 +73,27 @@ const step = z.object({
   to: z.string().nullable(),
 });
 
+export const VerificationObject = z
+  .object({
+    verified: z.boolean().meta({ description: 'Whether the receipt below was made and every check of it passed.' }),
+    verification_mode: z.enum(['tee', 'signed', 'none']).meta({
+      description: '`tee` where the hardware gave a quote for this receipt, `signed` where a key of the service vouches for it.',
+    }),
+    provider: z.string(),
+    report_id: z
+      .string()
+      .nullable()
+      .meta({ examples: ['att_01jz8v6c3e4q8r2t5w7y9a0b1c'] }),
+    quote_hash: z.string().nullable().meta({ description: 'SHA-256 of the quote, or of the canonical receipt where there is no quote.' }),
+    verified_at: timeText.nullable(),
+    quote: z
+      .object({ platform: z.string(), base64: z.string() })
+      .nullable()
+      .meta({ description: "The hardware's quote; it carries the SHA-512 of the canonical receipt." }),
+    receipt: ReceiptSchema.nullable(),
+  })
+  .meta({ id: 'RequestVerification' });
+
 export const ExplanationObject = z
   .object({
     object: z.literal('request.explanation'),
@@ -84,12 +110,13 @@ export const ExplanationObject = z
     hold: calculation.extend({
       prompt_tokens_max: count,
       output_tokens_budget: count,
+      audio: audio.optional(),
       amount: amountText.meta({ description: 'What was held: the most the run could cost.' }),
     }),
     usage: usage.nullable(),
     charge: calculation
       .extend({
-        waiver: z.enum(['run_failed', 'hold_expired', 'cancelled_run_is_refunded', 'capped_at_hold']).nullable(),
+        waiver: z.enum(WAIVERS).nullable(),
         charged: amountText,
         refunded: amountText,
       })
@@ -102,3 +129,10 @@ export const ExplanationObject = z
       .meta({ description: 'Whether this second calculation arrives at what was booked, and charge and refund make up the hold.' }),
   })
   .meta({ id: 'RequestExplanation' });
+
+export const VerificationKeys = z
+  .object({
+    object: z.literal('list'),
+    data: z.array(z.object({ id: z.string(), algorithm: z.literal('Ed25519'), public_key: z.string(), active: z.boolean() })),
+  })
+  .meta({ id: 'VerificationKeys' });

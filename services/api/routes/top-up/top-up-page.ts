@@ -1,20 +1,41 @@
-/** The top-up page as HTML. Static apart from ids and the brand, all of them escaped; works without scripts. */
+/** The top-up page's content. Static apart from ids, packs and the brand, all of them escaped; works without scripts. */
+import { formatAmount } from '../../../../events/contract/index.js';
+import { type CreditPack, packPriceMinor } from '../../../../presets/preset-schema.js';
+import { escapeHtml } from '../../payments/html-page.js';
+import { moneyText } from '../checkout/payment-object.js';
+import { TOP_UP_PATH } from './top-up-url.js';
 
 /** Whose account is empty, as the admin's grant names it. */
 export type TopUpPayer = { readonly field: 'project_id' | 'consumer_id'; readonly id: string };
 
-export type TopUpPage = {
+export type PacksPage = {
   readonly brand: string;
-  readonly publicBaseUrl: string;
+  readonly unit: string;
+  readonly packs: readonly CreditPack[];
   readonly payer: TopUpPayer;
+  readonly isTest: boolean;
 };
 
-/** No scripts, no frames, no forms, nothing from elsewhere; the one style sheet is allowed by the nonce of this answer. */
-export function topUpPolicy(nonce: string): string {
-  return `default-src 'none'; style-src 'nonce-${nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+export function packsContent({ brand, unit, packs, payer, isTest }: PacksPage): string {
+  const query = `${payer.field === 'consumer_id' ? 'consumer' : 'project'}=${encodeURIComponent(payer.id)}`;
+  const rows = packs.map((pack) => {
+    const credit = unit === 'credit' ? `${formatAmount(pack.credits)} credits` : `${formatAmount(pack.credits)} ${unit} of credit`;
+    const price = `${moneyText(packPriceMinor(pack))} ${pack.price.currency}`;
+    return `<form class="pack" method="post" action="${TOP_UP_PATH}?${escapeHtml(query)}">
+<span><strong>${escapeHtml(pack.name)}</strong><br>${escapeHtml(credit)}</span>
+<button type="submit" name="pack_id" value="${escapeHtml(pack.id)}">Buy for ${escapeHtml(price)}</button>
+</form>`;
+  });
+  const label = isTest ? '<p class="test"><strong>Test mode.</strong> No real money moves.</p>\n' : '';
+  return `<h1>Top up</h1>
+<p>Credit for ${escapeHtml(brand)}. Running requests are not affected, and nothing was charged for one that was refused for lack of credit.</p>
+${label}${rows.join('\n')}
+<p>For: <code>${escapeHtml(payer.id)}</code></p>`;
 }
 
-export function topUpPage(page: TopUpPage, nonce: string): string {
+export type NoPaymentsPage = { readonly brand: string; readonly publicBaseUrl: string; readonly payer: TopUpPayer };
+
+export function noPaymentsContent(page: NoPaymentsPage): string {
   const { field, id } = page.payer;
   const command = [
     `curl ${page.publicBaseUrl.replace(/\/+$/, '')}/v1/admin/grants \\`,
@@ -22,34 +43,11 @@ export function topUpPage(page: TopUpPage, nonce: string): string {
     `  -H "Content-Type: application/json" \\`,
     `  -d '${JSON.stringify({ [field]: id, amount: '10', kind: 'top_up', reason: 'money received' })}'`,
   ].join('\n');
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>Top up · ${escapeHtml(page.brand)}</title>
-<style nonce="${escapeHtml(nonce)}">
-  body { font: 1rem/1.5 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1rem; color: #1d2330; background: #fff }
-  code, pre { font-family: ui-monospace, monospace; background: #f2f4f8; border-radius: 4px }
-  code { padding: .1em .3em } pre { padding: 1rem; overflow-x: auto }
-</style>
-</head>
-<body>
-<main>
-<h1>Out of credit</h1>
+  return `<h1>Out of credit</h1>
 <p>${escapeHtml(page.brand)} takes no payments on this page yet. The operator of this service adds credit by hand; running requests are not affected, and nothing was charged for the one that was refused.</p>
 <h2>If you are the customer</h2>
 <p>Send this reference to the operator: <code>${escapeHtml(id)}</code></p>
 <h2>If you are the operator</h2>
 <p>After receiving the money, book it with the admin key:</p>
-<pre>${escapeHtml(command)}</pre>
-</main>
-</body>
-</html>
-`;
-}
-
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+<pre>${escapeHtml(command)}</pre>`;
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type BooksApi, PUBLIC_BASE_URL, startBooksApi } from '../../testing/books-api.js';
-import { topUpPage } from './top-up-page.js';
+import { noPaymentsContent } from './top-up-page.js';
 
 let api: BooksApi;
 beforeAll(async () => {
@@ -43,10 +43,11 @@ describe('GET /top-up', () => {
   );
 
   test('escapes whatever it shows', () => {
-    const html = topUpPage(
-      { brand: '<b>&"\'', publicBaseUrl: 'https://x/"><script>', payer: { field: 'project_id', id: '</code><script>' } },
-      'n',
-    );
+    const html = noPaymentsContent({
+      brand: '<b>&"\'',
+      publicBaseUrl: 'https://x/"><script>',
+      payer: { field: 'project_id', id: '</code><script>' },
+    });
     expect(html).not.toContain('<script');
     expect(html).toContain('&#60;b&#62;&#38;&#34;&#39;');
   });
