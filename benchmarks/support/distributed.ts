@@ -14,6 +14,7 @@ import { DEFAULT_POOL } from '../../events/contract/index.js';
 import { startDevBroker } from '../../platform/kafka/dev-broker.js';
 import { PACKAGE_ROOT } from '../../platform/package-root.js';
 import { startEmbeddedPostgres } from '../../platform/postgres/embedded.js';
+import { freePorts } from '../../platform/testing/free-ports.js';
 import { childNamed, cpuMsOf } from './cpu-time.js';
 import { unlimitedPreset } from './servers.js';
 import { ServiceChild, type ServiceName } from './service-child.js';
@@ -89,11 +90,14 @@ export async function startDistributedFarebox(): Promise<DistributedFarebox> {
 
 async function startServices(environment: Readonly<Record<string, string>>): Promise<DistributedServices> {
   const several = (name: ServiceName, count: number) => Array.from({ length: count }, () => new ServiceChild(name, environment));
-  const ledgers = several('ledger', LEDGERS);
+  const ports = await freePorts(LEDGERS);
+  const ledgerUrls = ports.map((port) => `http://127.0.0.1:${port}`);
+  const ofLedger = (url: string) => ({ ...environment, LEDGER_URLS: ledgerUrls.join(','), FAREBOX_LEDGER_URL: url });
+  const ledgers = ports.map((port, index) => new ServiceChild('ledger', ofLedger(ledgerUrls[index] ?? ''), String(port)));
   const workers = several('inference', WORKERS);
   const projector = new ServiceChild('projector', environment);
   await Promise.all(ledgers.map((ledger) => ledger.listening()));
-  const api = new ServiceChild('api', { ...environment, LEDGER_URLS: ledgers.map(({ url }) => url).join(',') });
+  const api = new ServiceChild('api', { ...environment, LEDGER_URLS: ledgerUrls.join(',') });
   await Promise.all([...ledgers, ...workers, projector, api].map((service) => service.ready()));
   return { api, ledgers, projector, workers };
 }

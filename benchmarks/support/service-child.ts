@@ -21,10 +21,11 @@ export class ServiceChild {
   #child: ChildProcess;
   #port: string | null = null;
 
-  constructor(name: ServiceName, environment: Readonly<Record<string, string>>) {
+  /** `port`: a free one where the process takes it, by default. */
+  constructor(name: ServiceName, environment: Readonly<Record<string, string>>, port = '0') {
     this.name = name;
     this.#environment = environment;
-    this.#child = this.#spawn('0');
+    this.#child = this.#spawn(port);
   }
 
   get pid(): number {

@@ -18,7 +18,7 @@ import { eventLoopScheduler } from '../../platform/scheduler.js';
 import { adminKeyText, portText, postgresUrl, readEnvironment, SERVER_SETTINGS, setting } from '../../platform/settings.js';
 import { loadPreset } from '../../presets/load-preset.js';
 import { httpLedgerClient } from '../ledger/http/http-ledger-client.js';
-import { ledgerSecretText } from '../ledger/http/wire.js';
+import { ledgerSecretText, ledgerUrls } from '../ledger/http/wire.js';
 import { createApi } from './app.js';
 import { PostgresDirectory } from './directory/postgres-directory.js';
 import { PostgresIdempotencyStore } from './idempotency/postgres-idempotency-store.js';
@@ -45,10 +45,7 @@ const SettingsSchema = z.object({
   ...MEDIA_SERVICE_SETTINGS,
   ...SIGNING_SETTINGS,
   ...PAYMENT_SETTINGS,
-  LEDGER_URLS: z
-    .string()
-    .transform((text) => text.split(',').map((url) => url.trim()))
-    .pipe(z.array(z.url({ protocol: /^https?$/, error: 'must be http:// URLs, separated by commas' })).min(1)),
+  LEDGER_URLS: ledgerUrls,
 });
 
 const CONNECTIONS_MAX = 12;

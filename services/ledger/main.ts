@@ -19,14 +19,17 @@ import { migrate } from '../../platform/postgres/migrate.js';
 import { createPostgresPool } from '../../platform/postgres/pool.js';
 import { runService } from '../../platform/run-service.js';
 import { eventLoopScheduler } from '../../platform/scheduler.js';
-import { portText, postgresUrl, readEnvironment, SERVER_SETTINGS } from '../../platform/settings.js';
+import { portText, postgresUrl, readEnvironment, SERVER_SETTINGS, setting } from '../../platform/settings.js';
+import { httpLedgerClient } from './http/http-ledger-client.js';
 import { serveCalls } from './http/serve-calls.js';
-import { CALLS_PATH, ledgerSecretText } from './http/wire.js';
+import { settleWherePreferred } from './http/settle-where-preferred.js';
+import { CALLS_PATH, ledgerSecretText, ledgerUrl, ledgerUrls } from './http/wire.js';
 import { inProcessLedgerClient } from './in-process-ledger-client.js';
 import { bookPayments } from './payments/book-payments.js';
 import { postgresOutstandingPayments } from './payments/outstanding-payments.js';
 import { paymentLedger } from './payments/payment-ledger.js';
 import { expireReservations } from './reactors/expire-reservations.js';
+import type { Settle } from './reactors/settle-finished-runs.js';
 import { startLedger } from './start-ledger.js';
 
 const SettingsSchema = z.object({
@@ -34,6 +37,8 @@ const SettingsSchema = z.object({
   PORT: portText(8081),
   DATABASE_URL: postgresUrl,
   FAREBOX_LEDGER_SECRET: ledgerSecretText,
+  LEDGER_URLS: setting(ledgerUrls.optional()),
+  FAREBOX_LEDGER_URL: setting(ledgerUrl.optional()),
 });
 
 const CONNECTIONS_MAX = 12;
@@ -66,7 +71,13 @@ await runService('ledger', async ({ environment, logger, metrics, shutdown }) =>
   const store = failpoints?.wrapStore(realStore) ?? realStore;
   shutdown.push('bus', () => bus.close());
 
-  const { ledger, expiry } = await startLedger({ store, bus, pool, logger, metrics, push: shutdown.push });
+  const peers =
+    settings.LEDGER_URLS === undefined
+      ? null
+      : httpLedgerClient({ instances: settings.LEDGER_URLS, secret: settings.FAREBOX_LEDGER_SECRET, logger });
+  const ownUrl = settings.FAREBOX_LEDGER_URL ?? null;
+  const settlingThrough = (settleHere: Settle) => (peers === null ? settleHere : settleWherePreferred({ peers, ownUrl, settleHere }));
+  const { ledger, expiry } = await startLedger({ store, bus, pool, logger, metrics, settlingThrough, push: shutdown.push });
   const expiring = expireReservations(expiry);
   shutdown.push('expire-reservations', () => expiring.stop());
   const { clock, scheduler } = expiry;
@@ -114,6 +125,7 @@ await runService('ledger', async ({ environment, logger, metrics, shutdown }) =>
       [`POST ${CALLS_PATH}`]: serveCalls({
         ledger: inProcessLedgerClient(ledger),
         payments,
+        settle: (command) => ledger.submit(command),
         secret: settings.FAREBOX_LEDGER_SECRET,
         logger,
       }),

@@ -11,7 +11,7 @@ import type { OpenHolds } from './holds/open-holds.js';
 import { postgresOpenHolds } from './holds/postgres-open-holds.js';
 import type { ExpiryOptions } from './reactors/expire-reservations.js';
 import { releaseOrphanedReservations } from './reactors/release-orphaned-reservations.js';
-import { settleFinishedRuns } from './reactors/settle-finished-runs.js';
+import { type Settle, settleFinishedRuns } from './reactors/settle-finished-runs.js';
 import { postgresSnapshotStore } from './snapshots/postgres-snapshot-store.js';
 
 export type LedgerParts = {
@@ -21,6 +21,8 @@ export type LedgerParts = {
   readonly logger: Logger;
   readonly metrics: Registry;
   /** Takes what is to be released at the end. */
+  /** Wraps how finished runs are settled; here, by default. */
+  readonly settlingThrough?: (here: Settle) => Settle;
   readonly push: (name: string, release: () => Promise<unknown>) => void;
 };
 
@@ -30,7 +32,7 @@ export type StartedLedger = {
   readonly expiry: ExpiryOptions;
 };
 
-export async function startLedger({ store, bus, pool, logger, metrics, push }: LedgerParts): Promise<StartedLedger> {
+export async function startLedger({ store, bus, pool, logger, metrics, push, settlingThrough }: LedgerParts): Promise<StartedLedger> {
   const scheduler = eventLoopScheduler;
   const clock = systemClock;
   const orphans = releaseOrphanedReservations({ ledger: () => ledger, scheduler, logger });
@@ -42,7 +44,8 @@ export async function startLedger({ store, bus, pool, logger, metrics, push }: L
     logger,
     onOrphanedReservation: orphans.note,
   });
-  const settling = await settleFinishedRuns({ bus, ledger, logger });
+  const settle: Settle = (command) => ledger.submit(command);
+  const settling = await settleFinishedRuns({ bus, settle: settlingThrough?.(settle) ?? settle, logger });
   push('settle-finished-runs', () => settling.stop());
   const holds = postgresOpenHolds(pool);
   registerGauges(metrics, ledger, holds);

@@ -49,7 +49,11 @@ export function startLedger(world: World, actor: Actor, ports: { readonly store:
     ...(world.mutation.rules === undefined ? {} : { rules: world.mutation.rules }),
   });
   const holds = connectHolds(world, actor);
-  void settleFinishedRuns({ bus: world.mutation.ledgerBus?.(ports.bus) ?? ports.bus, ledger, logger });
+  void settleFinishedRuns({
+    bus: world.mutation.ledgerBus?.(ports.bus) ?? ports.bus,
+    settle: (command) => ledger.submit(command),
+    logger,
+  });
   if (world.mutation.without !== 'expiry') expireReservations({ ledger, holds, clock, scheduler, logger });
   return { actor, ledger, client: inProcessLedgerClient(ledger), unfinished: () => ledger.pendingCommands + orphans.waiting() };
 }

@@ -10,6 +10,7 @@ import type { TestBroker } from '../../events/bus/kafka/testing/brokers-for-test
 import { createTopics, topicPlans } from '../../events/bus/kafka/topics.js';
 import { DEFAULT_POOL } from '../../events/contract/index.js';
 import { createEventStoreDbStore } from '../../events/store/eventstoredb/eventstoredb-store.js';
+import { freePorts } from '../../platform/testing/free-ports.js';
 import { createTestDatabase, type TestDatabase } from '../../platform/testing/postgres-for-tests.js';
 import { loadPreset } from '../../presets/load-preset.js';
 import { type Books, openBooks } from './books.js';
@@ -103,11 +104,12 @@ export class DistributedDeployment implements Deployment {
   async start(): Promise<void> {
     if (this.isRunning()) throw new Error('the deployment runs already');
     this.#pastLog = this.log;
-    this.ledgers.splice(0, Number.POSITIVE_INFINITY, ...Array.from({ length: LEDGERS }, () => this.spawn('ledger')));
+    const ports = await freePorts(LEDGERS);
+    this.#ledgerUrls = ports.map((port) => `http://127.0.0.1:${port}`).join(',');
+    this.ledgers.splice(0, Number.POSITIVE_INFINITY, ...ports.map((port) => this.#spawnLedger(port)));
     this.workers.splice(0, Number.POSITIVE_INFINITY, ...Array.from({ length: WORKERS }, () => this.spawn('inference')));
     this.#projector = this.spawn('projector');
-    const urls = await Promise.all(this.ledgers.map((ledger) => ledger.listening()));
-    this.#ledgerUrls = urls.join(',');
+    await Promise.all(this.ledgers.map((ledger) => ledger.listening()));
     this.#api = this.spawn('api', { LEDGER_URLS: this.#ledgerUrls });
     await Promise.all(this.#processes().map((one) => one.ready()));
     await this.demoKey();
@@ -137,10 +139,14 @@ export class DistributedDeployment implements Deployment {
     return this.#demoKey;
   }
 
+  #spawnLedger(port: number, environment: Readonly<Record<string, string>> = {}): ServiceProcess {
+    return this.spawn('ledger', { PORT: String(port), LEDGER_URLS: this.#ledgerUrls, ...environment });
+  }
+
   /** Where the last one was: APIs know its address. */
   async restartLedger(index: number, environment: Readonly<Record<string, string>> = {}): Promise<void> {
     const { port } = new URL(this.ledgers[index]?.url ?? '');
-    const ledger = this.spawn('ledger', { PORT: port, ...environment });
+    const ledger = this.#spawnLedger(Number(port), environment);
     this.ledgers[index] = ledger;
     await ledger.ready();
   }

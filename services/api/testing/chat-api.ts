@@ -88,7 +88,7 @@ export async function startChatApi(options: ChatApiOptions = {}) {
   const realBus = new InProcessBus({ scheduler });
   const bus = options.wrapBus?.(realBus) ?? realBus;
   const accountLedger = new AccountLedger({ store, snapshots: memorySnapshotStore(), clock, scheduler, logger });
-  const settling = await settleFinishedRuns({ bus: realBus, ledger: accountLedger, logger });
+  const settling = await settleFinishedRuns({ bus: realBus, settle: (command) => accountLedger.submit(command), logger });
   const ledger = options.wrapLedger?.(inProcessLedgerClient(accountLedger)) ?? inProcessLedgerClient(accountLedger);
   const directory = new MemoryDirectory(preset.api_keys.unused_expiry_days);
   const worker = new ScriptedWorker(realBus, options.pools);

@@ -10,6 +10,7 @@
 import type { Logger } from 'pino';
 import type { LedgerClient, PaymentsClient } from '../ledger-client.js';
 import { LedgerUnavailableError } from '../ledger-client.js';
+import type { Settle } from '../reactors/settle-finished-runs.js';
 import { CALLS_PATH, CALLS_PER_REQUEST_MAX, type CallOutcome, callsToText, type LedgerCall, outcomesFromText } from './wire.js';
 
 /** An answer takes no longer than the ledger itself waits for its store (5 s), and the way. */
@@ -40,6 +41,9 @@ export type HttpLedgerClientOptions = {
 
 export type HttpLedgerClient = LedgerClient &
   PaymentsClient & {
+    /** Where this account is wanted: the base URL of its preferred instance, as given. */
+    preferredFor(accountId: string): string;
+    readonly settle: Settle;
     /** Whether an instance answers and is ready. */
     isReady(): Promise<boolean>;
   };
@@ -147,6 +151,8 @@ export function httpLedgerClient(options: HttpLedgerClientOptions): HttpLedgerCl
     reserve: (command) => call(command.accountId, { method: 'reserve', command }),
     grant: (command) => call(command.accountId, { method: 'grant', command }),
     balance: (accountId) => call(accountId, { method: 'balance', accountId }),
+    settle: (command) => call(command.accountId, { method: 'settle', command }),
+    preferredFor: (accountId) => preferred(instances, accountId, monotonicNowMs()).url,
     reservation: (accountId, runId) => call(accountId, { method: 'reservation', accountId, runId }),
     // A payment has no preferred instance of its own account's: routing is only speed, and there is no cached state to be near.
     submitPayment: (command) => call(command.paymentId, { method: 'submitPayment', command }),

@@ -32,7 +32,7 @@ async function startInstance(store: EventStore) {
   const clock = { nowMs: () => NOW_MS };
   const ledger = new AccountLedger({ store, snapshots: memorySnapshotStore(), clock, scheduler: eventLoopScheduler, logger });
   let requests = 0;
-  const serve = serveCalls({ ledger: inProcessLedgerClient(ledger), secret: SECRET, logger });
+  const serve = serveCalls({ ledger: inProcessLedgerClient(ledger), settle: (command) => ledger.submit(command), secret: SECRET, logger });
   const server = createServer((request, response) => {
     requests += 1;
     if (request.url === CALLS_PATH) void serve(request, response);

@@ -3,19 +3,22 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import { type LedgerClient, LedgerUnavailableError, type PaymentsClient } from '../ledger-client.js';
+import type { Settle } from '../reactors/settle-finished-runs.js';
 import { CALLS_BYTES_MAX, type CallOutcome, callsFromText, type LedgerCall, outcomesToText } from './wire.js';
 
 export type ServeCallsOptions = {
   readonly ledger: LedgerClient;
   /** Calls about payments fail without. */
   readonly payments?: PaymentsClient;
+  /** Settlements that other instances hand over are made here. */
+  readonly settle: Settle;
   /** Shared with the callers. */
   readonly secret: string;
   readonly logger: Logger;
 };
 
 /** A handler of `POST CALLS_PATH`. 401 for a wrong secret, 400 for what is no batch, 413 beyond `CALLS_BYTES_MAX`. */
-export function serveCalls({ ledger, payments, secret, logger }: ServeCallsOptions) {
+export function serveCalls({ ledger, payments, settle, secret, logger }: ServeCallsOptions) {
   const expected = digestOf(`Bearer ${secret}`);
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     if (!timingSafeEqual(digestOf(request.headers.authorization ?? ''), expected)) return end(response, 401, 'wrong secret');
@@ -28,13 +31,13 @@ export function serveCalls({ ledger, payments, secret, logger }: ServeCallsOptio
       logger.error({ err: error }, 'ledger calls not readable');
       return end(response, 400, 'not a batch of ledger calls');
     }
-    const outcomes = await Promise.all(calls.map((call) => outcomeOf(call, { ledger, payments }, logger)));
+    const outcomes = await Promise.all(calls.map((call) => outcomeOf(call, { ledger, payments, settle }, logger)));
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(outcomesToText(outcomes));
   };
 }
 
-type Served = { readonly ledger: LedgerClient; readonly payments: PaymentsClient | undefined };
+type Served = { readonly ledger: LedgerClient; readonly payments: PaymentsClient | undefined; readonly settle: Settle };
 
 async function outcomeOf(call: LedgerCall, served: Served, logger: Logger): Promise<CallOutcome> {
   try {
@@ -46,7 +49,7 @@ async function outcomeOf(call: LedgerCall, served: Served, logger: Logger): Prom
   }
 }
 
-function resultOf(call: LedgerCall, { ledger, payments }: Served): Promise<unknown> {
+function resultOf(call: LedgerCall, { ledger, payments, settle }: Served): Promise<unknown> {
   switch (call.method) {
     case 'openAccount':
       return ledger.openAccount(call.command);
@@ -54,6 +57,8 @@ function resultOf(call: LedgerCall, { ledger, payments }: Served): Promise<unkno
       return ledger.reserve(call.command);
     case 'grant':
       return ledger.grant(call.command);
+    case 'settle':
+      return settle(call.command);
     case 'balance':
       return ledger.balance(call.accountId);
     case 'reservation':

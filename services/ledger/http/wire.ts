@@ -3,7 +3,17 @@
  * speak it. Nanos travel as `{"nanos": "123"}`, because JSON numbers would lose them.
  */
 import { z } from 'zod';
-import { type PriceTerms, PriceTermsWireSchema, RUN_ERROR_CODES, termsFromWire, termsToWire } from '../../../events/contract/index.js';
+import {
+  COUNTED_LOCALLY,
+  FINISH_REASONS,
+  type PriceTerms,
+  PriceTermsWireSchema,
+  RUN_ERROR_CODES,
+  TokenUsageSchema,
+  termsFromWire,
+  termsToWire,
+} from '../../../events/contract/index.js';
+import type { SettleReservationCommand } from '../domain/commands.js';
 import { ACCOUNT_EVENTS_MAX, type LedgerClient, type PaymentCommand } from '../ledger-client.js';
 import { PaymentCommandSchema } from '../payments/payment-wire.js';
 
@@ -18,7 +28,17 @@ export const CALLS_BYTES_MAX = 1024 * 1024;
 /** The secret that API and ledger share: long enough that nobody guesses it. */
 export const ledgerSecretText = z.string().min(24, 'must have at least 24 characters').max(200);
 
+/** Base URL of one ledger instance. */
+export const ledgerUrl = z.url({ protocol: /^https?$/, error: 'must be an http:// URL' }).transform((url) => url.replace(/\/+$/, ''));
+
+/** Of all of them, separated by commas; the same list, in any order, for everybody who calls them. */
+export const ledgerUrls = z
+  .string()
+  .transform((text) => text.split(',').map((url) => url.trim()))
+  .pipe(z.array(ledgerUrl).min(1));
+
 const id = z.string().min(1).max(200);
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.number().int().nonnegative();
 const environment = z.enum(['live', 'test']);
 
@@ -45,10 +65,7 @@ const Reserve = z.strictObject({
   outputTokensExplicit: z.boolean(),
   outputTokensMin: count.optional(),
   audio: z.strictObject({ bytes: count, milliseconds: count }).optional(),
-  requestHash: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/)
-    .optional(),
+  requestHash: sha256.optional(),
   cancelPolicy: z.enum(['charge_generated', 'refund_all']),
   deadlineMs: count,
 });
@@ -63,11 +80,26 @@ const Grant = z.strictObject({
   provider: z.string().max(100).optional(),
 });
 
+const Settle = z.strictObject({
+  type: z.literal('SettleReservation'),
+  accountId: id,
+  runId: id,
+  outcome: z.enum(['completed', 'cancelled', 'failed']),
+  finishReason: z.enum(FINISH_REASONS).nullable(),
+  usage: TokenUsageSchema,
+  usageSource: z.literal(COUNTED_LOCALLY).optional(),
+  errorCode: z.string().max(80).nullable(),
+  attempt: count,
+  responseHash: sha256.optional(),
+  systemFingerprint: z.string().max(500).optional(),
+});
+
 const CallSchema = z.discriminatedUnion('method', [
   z.strictObject({ method: z.literal('openAccount'), command: z.strictObject({ accountId: id, opening: Opening }) }),
   z.strictObject({ method: z.literal('reserve'), command: Reserve }),
   z.strictObject({ method: z.literal('grant'), command: Grant }),
   z.strictObject({ method: z.literal('balance'), accountId: id }),
+  z.strictObject({ method: z.literal('settle'), command: Settle }),
   z.strictObject({ method: z.literal('reservation'), accountId: id, runId: id }),
   z.strictObject({
     method: z.literal('abandonRun'),
@@ -81,11 +113,12 @@ const CallSchema = z.discriminatedUnion('method', [
   z.strictObject({ method: z.literal('payment'), paymentId: id }),
 ]);
 
-/** One call of the LedgerClient or the PaymentsClient. */
+/** One call of the LedgerClient or the PaymentsClient; or, of one ledger instance to another, a settlement. */
 export type LedgerCall =
   | { readonly method: 'openAccount'; readonly command: Parameters<LedgerClient['openAccount']>[0] }
   | { readonly method: 'reserve'; readonly command: Parameters<LedgerClient['reserve']>[0] }
   | { readonly method: 'grant'; readonly command: Parameters<LedgerClient['grant']>[0] }
+  | { readonly method: 'settle'; readonly command: SettleReservationCommand }
   | { readonly method: 'balance'; readonly accountId: string }
   | { readonly method: 'reservation'; readonly accountId: string; readonly runId: string }
   | { readonly method: 'abandonRun'; readonly run: Parameters<LedgerClient['abandonRun']>[0] }

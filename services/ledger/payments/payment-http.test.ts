@@ -18,11 +18,10 @@ const SECRET = 'secret-of-the-payment-http-tests';
 const logger = pino({ level: 'silent' });
 const clock = { nowMs: () => NOW_MS };
 const store = createMemoryEventStore();
-const ledger = inProcessLedgerClient(
-  new AccountLedger({ store, snapshots: memorySnapshotStore(), clock, scheduler: eventLoopScheduler, logger }),
-);
+const accounts = new AccountLedger({ store, snapshots: memorySnapshotStore(), clock, scheduler: eventLoopScheduler, logger });
+const ledger = inProcessLedgerClient(accounts);
 const local = paymentLedger({ store, ledger, clock, logger });
-const serve = serveCalls({ ledger, payments: local, secret: SECRET, logger });
+const serve = serveCalls({ ledger, payments: local, settle: (command) => accounts.submit(command), secret: SECRET, logger });
 const server = createServer((request, response) => void serve(request, response));
 let remote: PaymentsClient;
 beforeAll(async () => {

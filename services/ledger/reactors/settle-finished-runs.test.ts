@@ -61,7 +61,7 @@ beforeEach(async () => {
     onMessages: (messages) => void replies.push(...messages.map(({ value }) => value as unknown as RunSettled)),
   });
   refusals = [];
-  await settleFinishedRuns({ bus: refusing(bus), ledger, logger });
+  await settleFinishedRuns({ bus: refusing(bus), settle: (command) => ledger.submit(command), logger });
 });
 
 afterEach(() => bus.close());

@@ -9,11 +9,18 @@ import {
   type RunSettled,
   type TokenUsage,
 } from '../../../events/contract/index.js';
-import type { AccountLedger, CommandOutcome } from '../accounts/account-ledger.js';
+import type { ClosedReservation } from '../domain/account-state.js';
+import type { SettleReservationCommand } from '../domain/commands.js';
 
 export const SETTLING_GROUP = 'ledger-settle-finished-runs';
 
-export type SettlingOptions = { readonly bus: MessageBus; readonly ledger: AccountLedger; readonly logger: Logger };
+/** What became of a reservation; `closed` is null when the account knows nothing of it any more. */
+export type Settlement = { readonly closed: ClosedReservation | null; readonly availableNanos: bigint; readonly revision: number };
+
+/** Durable when it resolves. */
+export type Settle = (command: SettleReservationCommand) => Promise<Settlement>;
+
+export type SettlingOptions = { readonly bus: MessageBus; readonly settle: Settle; readonly logger: Logger };
 
 /** Starts the reactor. A batch whose settlements are not all durable is delivered again. */
 export function settleFinishedRuns(options: SettlingOptions): Promise<BusSubscription> {
@@ -25,7 +32,7 @@ export function settleFinishedRuns(options: SettlingOptions): Promise<BusSubscri
   });
 }
 
-async function settleBatch(messages: readonly Message[], { bus, ledger, logger }: SettlingOptions): Promise<void> {
+async function settleBatch(messages: readonly Message[], { bus, settle, logger }: SettlingOptions): Promise<void> {
   const replies = new Map<string, Message[]>();
   await Promise.all(
     messages.map(async (message) => {
@@ -35,7 +42,7 @@ async function settleBatch(messages: readonly Message[], { bus, ledger, logger }
         logger.error({ type: message.type, key: message.key, issues: parsed.error.issues }, 'run result not readable, passed over');
         return;
       }
-      const outcome = await ledger.submit(settlementOf(parsed.data));
+      const outcome = await settle(settlementOf(parsed.data));
       const settled = runSettledOf(parsed.data, outcome);
       if (settled === null) return;
       const reply: Message = { key: settled.runId, type: 'RunSettled', headers: {}, value: settled as JsonObject };
@@ -62,7 +69,7 @@ async function announce(bus: MessageBus, topic: string, replies: readonly Messag
   }
 }
 
-function settlementOf(finished: RunFinished) {
+function settlementOf(finished: RunFinished): SettleReservationCommand {
   const { accountId, runId, outcome, finishReason, usage, usageSource, errorCode, attempt, responseHash, systemFingerprint } = finished;
   return {
     type: 'SettleReservation',
@@ -76,7 +83,7 @@ function settlementOf(finished: RunFinished) {
     attempt,
     ...(responseHash === undefined ? {} : { responseHash }),
     ...(systemFingerprint === null ? {} : { systemFingerprint }),
-  } as const;
+  };
 }
 
 function isSameUsage(left: TokenUsage, right: TokenUsage): boolean {
@@ -90,7 +97,7 @@ function isSameUsage(left: TokenUsage, right: TokenUsage): boolean {
 }
 
 /** `null` when the account knows nothing of the run any more: nobody waits for it then. */
-function runSettledOf(finished: RunFinished, { closed, availableNanos, revision }: CommandOutcome): RunSettled | null {
+function runSettledOf(finished: RunFinished, { closed, availableNanos, revision }: Settlement): RunSettled | null {
   if (closed === null) return null;
   // What is announced is what the books hold, also when another result of this run had been settled before.
   const isThisResult = closed.outcome === finished.outcome && isSameUsage(closed.usage, finished.usage);
