@@ -2,6 +2,7 @@
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Clock } from '../../../platform/clock.js';
+import { type Rounds, startRounds } from '../../../platform/rounds.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
 import { needsAttention, type ReconcileDeps, reconcilePayments } from './reconcile-payments.js';
 
@@ -20,30 +21,15 @@ export type RegularReconciliationOptions = ReconcileDeps & {
   readonly intervalMs?: number;
 };
 
-/** `stop` resolves when no round is under way. */
-export function reconcileRegularly(options: RegularReconciliationOptions): { stop(): Promise<void> } {
+/** Begins at once. */
+export function reconcileRegularly(options: RegularReconciliationOptions): Rounds {
   const { logger, scheduler } = options;
-  let isStopped = false;
-  let round: Promise<void> = Promise.resolve();
-  const run = async () => {
-    try {
-      await reconcileUnderLock(options);
-    } catch (error) {
-      logger.warn({ err: error }, 'payments could not be reconciled, will be tried again');
-    }
-    if (!isStopped) cancel = scheduler.delay(start, options.intervalMs ?? RECONCILIATION_INTERVAL_MS);
-  };
-  const start = () => {
-    round = run();
-  };
-  let cancel = scheduler.delay(start, 0);
-  return {
-    async stop() {
-      isStopped = true;
-      cancel();
-      await round;
-    },
-  };
+  return startRounds({
+    round: () => reconcileUnderLock(options),
+    pauseMs: options.intervalMs ?? RECONCILIATION_INTERVAL_MS,
+    scheduler,
+    onError: (error) => logger.warn({ err: error }, 'payments could not be reconciled, will be tried again'),
+  });
 }
 
 async function reconcileUnderLock(options: RegularReconciliationOptions): Promise<void> {

@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { Clock } from '../../../platform/clock.js';
+import { type Rounds, startRounds } from '../../../platform/rounds.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
 import type { OutstandingPayments } from './outstanding-payments.js';
 import type { PaymentsClient } from './payments-client.js';
@@ -33,29 +34,16 @@ export async function bookOutstandingPayments({ payments, outstanding, clock }: 
   return booked;
 }
 
-/** Starts the reactor; `stop` resolves when no round is under way. */
-export function bookPayments(options: BookingOptions): { stop(): Promise<void> } {
-  let isStopped = false;
-  let cancel = () => {};
-  let round: Promise<void> = Promise.resolve();
-  const run = async () => {
-    try {
+/** Starts the reactor. */
+export function bookPayments(options: BookingOptions): Rounds {
+  const { scheduler, logger } = options;
+  return startRounds({
+    round: async () => {
       const booked = await bookOutstandingPayments(options);
-      if (booked > 0) options.logger.warn({ booked }, 'payments booked that had been left behind');
-    } catch (error) {
-      options.logger.warn({ err: error }, 'booking payments failed, will be tried again');
-    }
-    if (!isStopped) cancel = options.scheduler.delay(start, BOOKING_INTERVAL_MS);
-  };
-  const start = () => {
-    round = run();
-  };
-  start();
-  return {
-    async stop() {
-      isStopped = true;
-      cancel();
-      await round;
+      if (booked > 0) logger.warn({ booked }, 'payments booked that had been left behind');
     },
-  };
+    pauseMs: BOOKING_INTERVAL_MS,
+    scheduler,
+    onError: (error) => logger.warn({ err: error }, 'booking payments failed, will be tried again'),
+  });
 }

@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { Clock } from '../../../platform/clock.js';
+import { type Rounds, startRounds } from '../../../platform/rounds.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
 import type { AccountLedger } from '../accounts/account-ledger.js';
 import { EXPIRY_GRACE_MS, failedSettlement } from '../domain/commands.js';
@@ -30,31 +31,18 @@ export async function expireDueReservations({ ledger, holds, clock }: ExpiryOpti
   return outcomes.filter((outcome) => outcome.kind === 'accepted').length;
 }
 
-/** Starts the reactor; `stop` resolves when no round is under way. */
-export function expireReservations(options: ExpiryOptions): { stop(): Promise<void> } {
-  let isStopped = false;
-  let cancel = () => {};
-  let round: Promise<void> = Promise.resolve();
-  const run = async () => {
-    try {
+/** Starts the reactor. */
+export function expireReservations(options: ExpiryOptions): Rounds {
+  const { scheduler, logger } = options;
+  return startRounds({
+    round: async () => {
       const released = await expireDueReservations(options);
-      if (released > 0) options.logger.warn({ released }, 'expired holds released');
-    } catch (error) {
-      options.logger.warn({ err: error }, 'expiring holds failed, will be tried again');
-    }
-    if (!isStopped) cancel = options.scheduler.delay(start, EXPIRY_INTERVAL_MS);
-  };
-  const start = () => {
-    round = run();
-  };
-  start();
-  return {
-    async stop() {
-      isStopped = true;
-      cancel();
-      await round;
+      if (released > 0) logger.warn({ released }, 'expired holds released');
     },
-  };
+    pauseMs: EXPIRY_INTERVAL_MS,
+    scheduler,
+    onError: (error) => logger.warn({ err: error }, 'expiring holds failed, will be tried again'),
+  });
 }
 
 /**
