@@ -117,7 +117,8 @@ async function prepare(directory: string, classPath: string, credentials: Creden
 }
 
 async function format(settingsFile: string, classPath: string, extra: readonly string[]): Promise<void> {
-  const clusterId = randomBytes(16).toString('base64url');
+  // One that begins with a dash would be taken for another option.
+  const clusterId = `F${randomBytes(16).toString('base64url').slice(1)}`;
   const arguments_ = ['-cp', classPath, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', settingsFile, ...extra];
   await promisify(execFile)('java', arguments_, { timeout: FORMAT_TIMEOUT_MS }).catch((error: { stderr?: string; message: string }) => {
     throw new DevBrokerError(`Kafka's storage could not be formatted: ${error.stderr?.trim() || error.message}`);
