@@ -61,6 +61,8 @@ export type ApiDeps = {
   readonly payments?: Payments | null;
   /** A worker has taken a run of this instance. */
   readonly onWorkerMet?: (workerId: string) => void;
+  /** Whether anybody in the pool takes work, or soon will; taken for granted where this is left out. */
+  readonly hasWorkers?: (pool: string) => boolean;
   /** One that counts for this instance alone by default; instances beside each other share one. */
   readonly limiter?: Limiter;
   /** What receipts are signed with; without it nothing is verified, and answers say so. */
@@ -100,6 +102,7 @@ export function createApi(deps: ApiDeps): Api {
     instanceId: deps.instanceId,
     onError: (error) => onTrouble('replies could not be handled', error),
     ...(deps.onWorkerMet === undefined ? {} : { onWorkerMet: deps.onWorkerMet }),
+    ...(deps.hasWorkers === undefined ? {} : { hasWorkers: deps.hasWorkers }),
   });
   const idempotency = new Idempotency({
     ...deps,

@@ -166,6 +166,7 @@ await runService('api', async ({ environment, logger, metrics, shutdown }) => {
     },
     // Without the bus nothing could be run, so nothing is held.
     onWorkerMet: (workerId) => workers.met(workerId),
+    hasWorkers: (pool) => workers.hasWorkers(pool),
     engineContext: (model, environmentOfKey, wanted) => (busWatch.isUp ? workers.contextOf(model, environmentOfKey, wanted) : null),
     transport: transportOf(settings),
   });

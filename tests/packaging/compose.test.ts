@@ -28,6 +28,24 @@ const ENTRY_FILES: Readonly<Record<string, string>> = {
   topics: 'services/standalone/commands/topics.ts',
 };
 
+/** Nothing is safe without these, so nothing starts without them. */
+const NEEDED_SECRETS = ['POSTGRES_PASSWORD', 'FAREBOX_LEDGER_SECRET', 'FAREBOX_MEDIA_SECRET', 'FAREBOX_ADMIN_KEY'];
+/** Of what an operator may do without, and what is off while they are empty: the process refuses a provider whose secret is missing. */
+const OPTIONAL_SECRETS = ['FAREBOX_RECEIPT_KEY', 'PAYSTACK_SECRET_KEY', 'STRIPE_SECRET_KEY', 'STRIPE_WEBHOOK_SECRET'];
+
+/** Settings that a process takes and the compose files leave alone, and why. */
+const LEFT_TO_OVERRIDES: readonly RegExp[] = [
+  // The image says them.
+  /^(FAREBOX_HOST|FAREBOX_DATA_DIR)$/,
+  // For brokers and event stores elsewhere, with certificates that have to be mounted.
+  /^(KAFKA_TLS|KAFKA_SASL|KAFKA_REPLICATION_FACTOR)/,
+  /^ESDB_(USER|PASSWORD|TLS|USER_CERT|USER_KEY)/,
+  // Each instance of a scaled service would need another one.
+  /^(FAREBOX_LEDGER_URL|FAREBOX_INTERNAL_URL)$/,
+  // Where something is mounted.
+  /^(FAREBOX_MODEL_DIR|FAREBOX_TSM_PATH)$/,
+];
+
 const isSecret = (name: string) => /SECRET|PASSWORD|_KEY$|TOKEN/.test(name);
 const endsByItself = (service: Service) => service.healthcheck?.disable === true;
 
@@ -99,6 +117,11 @@ describe.each(Object.entries(ENTRY_FILES))('%s', (name, entryFile) => {
     expect(Object.keys(given).filter((one) => !known.has(one))).toEqual([]);
   });
 
+  test('can be given every setting by the environment file, but for those that need an override', () => {
+    const missing = [...known].filter((one) => given[one] === undefined && !LEFT_TO_OVERRIDES.some((pattern) => pattern.test(one)));
+    expect(missing.filter((one) => !imageEnvironment.includes(one))).toEqual([]);
+  });
+
   test('runs the one image, built from this repository', () => {
     expect(service?.image).toBe(compose.services['api']?.image);
     expect(service?.build).toEqual({ context: '..', dockerfile: 'docker/Dockerfile' });
@@ -163,17 +186,28 @@ describe('secrets', () => {
   const variables = texts.flatMap(variablesIn);
   const example = readFileSync(packageFile('docker/.env.example'), 'utf8');
 
-  test('have no default: what is not given stops the start with a reason', () => {
+  test('have no default: what is needed stops the start with a reason, what is optional is empty', () => {
     const secrets = variables.filter(({ name }) => isSecret(name));
-    expect(new Set(secrets.map(({ name }) => name))).toEqual(
-      new Set(['POSTGRES_PASSWORD', 'FAREBOX_LEDGER_SECRET', 'FAREBOX_MEDIA_SECRET', 'FAREBOX_ADMIN_KEY']),
+    expect(new Set(secrets.map(({ name }) => name))).toEqual(new Set([...NEEDED_SECRETS, ...OPTIONAL_SECRETS]));
+    const isSafe = ({ name, rest }: { name: string; rest: string }) =>
+      OPTIONAL_SECRETS.includes(name) ? rest === ':-' : /^:\?.+/.test(rest);
+    expect(secrets.filter((secret) => !isSafe(secret))).toEqual([]);
+  });
+
+  test('that are optional are optional to the process, and reach it alone that uses them', () => {
+    const holders = services.flatMap(([name, { environment }]) =>
+      Object.keys(environment).flatMap((one) => (OPTIONAL_SECRETS.includes(one) ? [`${name} ${one}`] : [])),
     );
-    expect(secrets.filter(({ rest }) => !/^:\?.+/.test(rest))).toEqual([]);
+    expect(holders.sort()).toEqual(OPTIONAL_SECRETS.map((one) => `api ${one}`).sort());
+    const { known, required } = settingsOf('services/api/main.ts');
+    expect(OPTIONAL_SECRETS.filter((one) => !known.has(one) || required.has(one))).toEqual([]);
   });
 
   test('are written nowhere', () => {
     const values = [compose, arm].flatMap((one) => Object.values(one.services).flatMap(({ environment }) => Object.entries(environment)));
-    const written = values.filter(([name, value]) => isSecret(name) && !/^\$\{[A-Z_]+:\?[^}]+\}$/.test(value));
+    const isGiven = (name: string, value: string) =>
+      OPTIONAL_SECRETS.includes(name) ? value === `\${${name}:-}` : /^\$\{[A-Z_]+:\?[^}]+\}$/.test(value);
+    const written = values.filter(([name, value]) => isSecret(name) && !isGiven(name, value));
     expect(written).toEqual([]);
     expect(values.filter(([, value]) => /:\/\/[^/@]*:(?!\$\{)[^/@]*@/.test(value))).toEqual([]);
   });
@@ -206,7 +240,7 @@ if (!hasCompose) process.stderr.write('\nTHE COMPOSE FILES ARE NOT CHECKED BY CO
 
 (hasCompose ? describe : describe.skip)('docker compose itself', () => {
   const filled = {
-    ...{ POSTGRES_PASSWORD: 'a', FAREBOX_LEDGER_SECRET: 'b', FAREBOX_ADMIN_KEY: 'c' },
+    ...Object.fromEntries(NEEDED_SECRETS.map((name) => [name, 'given'])),
     ...{ FAREBOX_ENGINE_THREADS: '4', FAREBOX_INFERENCE_CPUS: '5', FAREBOX_INFERENCE_MEMORY: '6G' },
   };
   const config = (files: readonly string[], environment: Readonly<Record<string, string>>) =>

@@ -22,7 +22,7 @@ const ADMIN_KEY = 'fbx_admin_of_the_tests_0123456789abcdef';
 const LEDGER_SECRET = 'ledger-secret-of-the-tests-0123456789';
 const MEDIA_SECRET = 'media-secret-of-the-tests-0123456789';
 const LEDGERS = 2;
-const WORKERS = 2;
+const POOLS_OF_WORKERS = [DEFAULT_POOL, DEFAULT_POOL];
 
 type Database = Pick<TestDatabase, 'connectionString' | 'drop'>;
 
@@ -34,11 +34,13 @@ export type DistributedDeploymentOptions = DeploymentOptions & {
   readonly databaseUrl?: string;
   /** More of the environment of every process. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Of the workers, one for each; all in the default pool where it is left out. */
+  readonly pools?: readonly string[];
 };
 
 export async function createDistributedDeployment(options: DistributedDeploymentOptions): Promise<DistributedDeployment> {
   const settings = kafkaSettingsFromEnvironment({ KAFKA_BROKERS: options.broker.brokers.join(',') }, 'tests');
-  await createTopics({ settings, plans: topicPlans([DEFAULT_POOL]), logger: pino({ level: 'silent' }) });
+  await createTopics({ settings, plans: topicPlans(options.pools ?? [DEFAULT_POOL]), logger: pino({ level: 'silent' }) });
   const { databaseUrl } = options;
   const database = databaseUrl === undefined ? await createTestDatabase() : { connectionString: databaseUrl, drop: async () => {} };
   return new DistributedDeployment(options, database);
@@ -107,7 +109,8 @@ export class DistributedDeployment implements Deployment {
     const ports = await freePorts(LEDGERS);
     this.#ledgerUrls = ports.map((port) => `http://127.0.0.1:${port}`).join(',');
     this.ledgers.splice(0, Number.POSITIVE_INFINITY, ...ports.map((port) => this.#spawnLedger(port)));
-    this.workers.splice(0, Number.POSITIVE_INFINITY, ...Array.from({ length: WORKERS }, () => this.spawn('inference')));
+    const pools = this.#options.pools ?? POOLS_OF_WORKERS;
+    this.workers.splice(0, Number.POSITIVE_INFINITY, ...pools.map((_pool, index) => this.#spawnWorker(index)));
     this.#projector = this.spawn('projector');
     await Promise.all(this.ledgers.map((ledger) => ledger.listening()));
     this.#api = this.spawn('api', { LEDGER_URLS: this.#ledgerUrls });
@@ -143,6 +146,11 @@ export class DistributedDeployment implements Deployment {
     return this.spawn('ledger', { PORT: String(port), LEDGER_URLS: this.#ledgerUrls, ...environment });
   }
 
+  #spawnWorker(index: number, environment: Readonly<Record<string, string>> = {}): ServiceProcess {
+    const pool = (this.#options.pools ?? POOLS_OF_WORKERS)[index] ?? DEFAULT_POOL;
+    return this.spawn('inference', { FAREBOX_POOL: pool, ...environment });
+  }
+
   /** Where the last one was: APIs know its address. */
   async restartLedger(index: number, environment: Readonly<Record<string, string>> = {}): Promise<void> {
     const { port } = new URL(this.ledgers[index]?.url ?? '');
@@ -159,7 +167,7 @@ export class DistributedDeployment implements Deployment {
   }
 
   async restartWorker(index: number, environment: Readonly<Record<string, string>> = {}): Promise<void> {
-    const worker = this.spawn('inference', environment);
+    const worker = this.#spawnWorker(index, environment);
     this.workers[index] = worker;
     await worker.ready();
   }
@@ -188,9 +196,10 @@ export class DistributedDeployment implements Deployment {
     await Promise.all(this.#processes().map((one) => one.kill()));
   }
 
-  async command(name: 'verify' | 'rebuild'): Promise<CommandResult> {
+  /** `words`: what follows the command on its line. */
+  async command(name: 'verify' | 'rebuild', words: readonly string[] = []): Promise<CommandResult> {
     const { NODE_OPTIONS: _, ...inherited } = process.env;
-    const child: ChildProcess = spawn(process.execPath, [CLI, name], {
+    const child: ChildProcess = spawn(process.execPath, [CLI, name, ...words], {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: {
         ...inherited,

@@ -31,6 +31,8 @@ export type RepliesOptions = {
   readonly onError: (error: unknown) => void;
   /** A worker has taken a run that is waited for here. */
   readonly onWorkerMet?: (workerId: string) => void;
+  /** Whether anybody in the pool takes work, or soon will; taken for granted where this is left out. */
+  readonly hasWorkers?: (pool: string) => boolean;
 };
 
 export class Replies {
@@ -121,7 +123,7 @@ export class Replies {
   /** Ends runs that have waited too long; public so that a simulated clock can drive it. */
   tick(nowMs: number): void {
     for (const [runId, run] of this.#runs) {
-      run.onTick(nowMs);
+      run.onTick(nowMs, this.#options.hasWorkers?.(run.pool));
       if (run.hasEnded) this.#runs.delete(runId);
     }
     for (const ticker of this.#tickers) ticker(nowMs);

@@ -5,7 +5,14 @@ import { type JsonObject, NO_USAGE, type RunOutput, type RunRequested, type RunS
 import type { Scheduler } from '../../../platform/scheduler.js';
 import { waitFor } from '../../../platform/testing/wait-for.js';
 import { HELD_BACK_CHARACTERS_MAX } from './held-back.js';
-import { LATE_OUTPUTS_GRACE_MS, type RunEnding, RunInFlight, SETTLEMENT_GRACE_MS, WORKER_REPORT_GRACE_MS } from './run-in-flight.js';
+import {
+  EMPTY_POOL_GRACE_MS,
+  LATE_OUTPUTS_GRACE_MS,
+  type RunEnding,
+  RunInFlight,
+  SETTLEMENT_GRACE_MS,
+  WORKER_REPORT_GRACE_MS,
+} from './run-in-flight.js';
 
 const NOW_MS = 1_000_000;
 const DEADLINE_MS = NOW_MS + 300_000;
@@ -246,6 +253,40 @@ describe('a request that two workers were given', () => {
 describe('a worker that is lost', () => {
   const started = (execution: string, attempt = 1) => ({ runId: 'run_1', attempt, execution });
 
+  test('who was only taken for lost may still finish first, beside the next attempt: what the books accept is the answer', async () => {
+    const { run, endings, texts } = startRun();
+    await run.publish();
+    run.onStarted(started('w1/7'));
+    run.onOutput(output(0, 'first ', 1, 'w1/7'));
+    run.onWorkerLost('w1');
+    run.onOutput(output(0, 'second', 2, 'w2/1'));
+    run.onOutput(output(1, 'attempt', 1, 'w1/7'));
+    run.onSettled(settled({ attempt: 1, execution: 'w1/7', outputs: 2 }), NOW_MS);
+    expect([endings[0]?.status, texts]).toEqual(['completed', ['first ', 'attempt']]);
+  });
+
+  test('a request that was delivered again after the loss, beside the next attempt, is answered with whichever result is booked', async () => {
+    const { run, endings, texts, typesPublished } = startRun();
+    await run.publish();
+    run.onStarted(started('w1/7'));
+    run.onWorkerLost('w1');
+    run.onStarted(started('w2/3'));
+    run.onOutput(output(0, 'again', 1, 'w2/3'));
+    run.onSettled(settled({ attempt: 1, execution: 'w2/3', outputs: 1 }), NOW_MS);
+    expect([endings[0]?.status, texts, typesPublished()]).toEqual(['completed', ['again'], ['RunRequested', 'RunRequested']]);
+  });
+
+  test('two that have the run may be lost one after the other', async () => {
+    const { run, typesPublished } = startRun();
+    await run.publish();
+    run.onStarted(started('w1/7'));
+    run.onStarted(started('w2/3'));
+    run.onWorkerLost('w1');
+    expect(typesPublished()).toEqual(['RunRequested']);
+    run.onWorkerLost('w2');
+    expect(typesPublished()).toEqual(['RunRequested', 'RunRequested']);
+  });
+
   test('before any text the run is tried elsewhere; another worker’s loss is nothing to it', async () => {
     const { run, lastValue, typesPublished } = startRun();
     await run.publish();
@@ -315,6 +356,38 @@ describe('publishing', () => {
 });
 
 describe('time', () => {
+  test('a run that nobody has, in a pool where nobody is, is given up in time; a worker that comes meanwhile is waited for', async () => {
+    const { run, endings, typesPublished, lastValue } = startRun();
+    const aMomentAfter = NOW_MS + EMPTY_POOL_GRACE_MS;
+    run.onTick(NOW_MS, false);
+    run.onTick(aMomentAfter - 1, false);
+    run.onTick(aMomentAfter, true);
+    run.onTick(aMomentAfter, false);
+    run.onTick(aMomentAfter + EMPTY_POOL_GRACE_MS - 1, false);
+    expect(typesPublished()).toEqual([]);
+    run.onTick(aMomentAfter + EMPTY_POOL_GRACE_MS, false);
+    run.onTick(aMomentAfter + EMPTY_POOL_GRACE_MS + 1, false);
+    await waitFor(() => typesPublished().length > 0, { describe: 'the failure to be reported' });
+    expect([typesPublished(), lastValue()['errorCode']]).toEqual([['RunFinished'], 'worker_lost']);
+    run.onSettled(settled({ outcome: 'failed', chargedNanos: '0' }), NOW_MS);
+    expect(endings[0]).toMatchObject({ status: 'not_completed', failure: { errorCode: 'worker_lost' } });
+  });
+
+  test('a run that a worker has is not stranded, whoever else is there', () => {
+    const { run, typesPublished } = startRun();
+    run.onTick(NOW_MS, false);
+    run.onStarted({ runId: 'run_1', attempt: 1, execution: 'worker/1' });
+    run.onTick(NOW_MS + EMPTY_POOL_GRACE_MS, false);
+    run.onTick(NOW_MS + 2 * EMPTY_POOL_GRACE_MS, false);
+    expect(typesPublished()).toEqual([]);
+    run.onWorkerLost('worker');
+    expect(typesPublished()).toEqual(['RunRequested']);
+    // The second attempt waits where nobody is.
+    run.onTick(NOW_MS + 3 * EMPTY_POOL_GRACE_MS, false);
+    run.onTick(NOW_MS + 4 * EMPTY_POOL_GRACE_MS, false);
+    expect(typesPublished()).toEqual(['RunRequested', 'RunFinished']);
+  });
+
   test('after the deadline the failure is reported before the workers are stopped; then the settlement is awaited', async () => {
     const { run, typesPublished, endings } = startRun();
     run.onTick(DEADLINE_MS + WORKER_REPORT_GRACE_MS - 1);

@@ -5,7 +5,7 @@
  *
  *   running(attempt) ──RunOutput──▶ running            output is handed on: of one attempt, and of one execution of it
  *         │ ├────────RunAttemptFailed (retryable, nothing handed on, attempts left)──▶ running(attempt + 1)
- *         │ └────────any other failure, deadline──▶ given up: RunFinished{failed} is published
+ *         │ └────────any other failure, deadline, nobody there to take it──▶ given up: RunFinished{failed} is published
  *         └──RunSettled──▶ settled ──all outputs are here──▶ ended       (also from given up)
  */
 
@@ -23,6 +23,7 @@ import {
   type RunStarted,
   runControlTopic,
   runRequestsTopic,
+  WORKER_LOST_AFTER_MS,
   workerOfExecution,
 } from '../../../events/contract/index.js';
 import type { Scheduler } from '../../../platform/scheduler.js';
@@ -30,8 +31,8 @@ import { HeldBack } from './held-back.js';
 
 /** The first attempt and two repetitions. */
 export const RUN_ATTEMPTS_MAX = 3;
-/** Workers at work on one attempt, because its request was delivered again. Outputs are kept of each until the books have accepted one. */
-const EXECUTIONS_MAX = 4;
+/** Of all attempts, each of which may be delivered to several workers. Outputs are kept of each until the books have accepted one. */
+const EXECUTIONS_MAX = 6;
 /** What a worker may need beyond the deadline to report that it stopped there. */
 export const WORKER_REPORT_GRACE_MS = 2_000;
 /**
@@ -41,6 +42,8 @@ export const WORKER_REPORT_GRACE_MS = 2_000;
 export const SETTLEMENT_GRACE_MS = 20_000;
 /** Outputs and settlement come from different producers, so the last texts may follow the settlement; only so long. */
 export const LATE_OUTPUTS_GRACE_MS = 5_000;
+/** A pool that has lost its workers may get one back, such as one that is started again; a run that nobody has taken waits for that so long. */
+export const EMPTY_POOL_GRACE_MS = WORKER_LOST_AFTER_MS;
 /** Tries to publish a final word; beyond them the ledger is told directly, and where that fails too, the hold's expiry says it. */
 const PUBLISH_TRIES_MAX = 3;
 const PUBLISH_RETRY_DELAY_MS = 100;
@@ -77,13 +80,20 @@ type Execution = { outputs: number; readonly heldBack: HeldBack };
 export class RunInFlight {
   readonly #options: RunInFlightOptions;
   #attempt: number;
-  /** Of the attempt under way, in the order they were heard of. */
+  /**
+   * Of every attempt: a worker that was taken for lost may still finish, and a request may be delivered to another beside a later attempt. The books
+   * accept whichever result comes first, and then its output must be here.
+   */
   readonly #executions = new Map<string, Execution>();
+  /** Those of the attempt under way that nobody has taken for lost, in the order they were heard of. */
+  readonly #atWork = new Set<string>();
   /** The execution whose output the client of a stream has. */
   #handedOn: string | null = null;
   #failure: RunFailure | null = null;
   #settled: RunSettled | null = null;
   #settledAtMs = 0;
+  /** Since when nobody has the run, nor is there anybody in its pool to take it. */
+  #strandedSinceMs: number | null = null;
   #gaveUp = false;
   #cancelled = false;
   #ended = false;
@@ -95,6 +105,10 @@ export class RunInFlight {
 
   get runId(): string {
     return this.#options.request.runId;
+  }
+
+  get pool(): string {
+    return this.#options.pool;
   }
 
   get hasEnded(): boolean {
@@ -116,9 +130,10 @@ export class RunInFlight {
   }
 
   onOutput(output: RunOutput): void {
-    if (this.#ended || this.#cancelled || output.attempt !== this.#attempt) return;
+    if (this.#ended || this.#cancelled) return;
     const wanted = this.#settled?.execution ?? this.#handedOn ?? output.execution;
     if (output.execution !== wanted) return;
+    if (output.attempt === this.#attempt) this.#atWork.add(output.execution);
     const execution = this.#executionOf(output.execution);
     // The bus delivers at least once and in order: a lower index is a repetition.
     if (execution === null || output.index !== execution.outputs) return;
@@ -131,13 +146,15 @@ export class RunInFlight {
   }
 
   onStarted({ attempt, execution }: RunStarted): void {
-    if (!this.#ended && attempt === this.#attempt) this.#executionOf(execution);
+    if (!this.#ended && attempt === this.#attempt) this.#atWork.add(execution);
   }
 
   /** A worker has fallen silent: what it had of this run fails, unless another is at work on it too. */
   onWorkerLost(workerId: string): void {
-    const lost = [...this.#executions.keys()].filter((execution) => workerOfExecution(execution) === workerId);
-    const isOnlyHope = this.#handedOn === null ? lost.length === this.#executions.size : lost.includes(this.#handedOn);
+    const lost = [...this.#atWork].filter((execution) => workerOfExecution(execution) === workerId);
+    for (const execution of lost) this.#atWork.delete(execution);
+    const hasSpoken = this.#handedOn !== null && workerOfExecution(this.#handedOn) === workerId;
+    const isOnlyHope = this.#handedOn === null ? lost.length > 0 && this.#atWork.size === 0 : hasSpoken;
     const execution = this.#handedOn ?? lost[0];
     if (execution === undefined || !isOnlyHope) return;
     const message = 'The worker was lost.';
@@ -145,12 +162,14 @@ export class RunInFlight {
   }
 
   onAttemptFailed(failed: RunAttemptFailed): void {
-    if (this.#ended || this.#gaveUp || this.#settled !== null || failed.attempt !== this.#attempt) return;
-    // The client has another execution's output, which goes on.
-    if (this.#handedOn !== null && failed.execution !== this.#handedOn) return;
+    if (this.#ended || this.#gaveUp || this.#settled !== null) return;
+    // The client may have another execution's output, which goes on.
+    if (this.#handedOn === null ? failed.attempt !== this.#attempt : failed.execution !== this.#handedOn) return;
     if (failed.retryable && this.#mayRepeat(failed.errorCode)) {
       this.#attempt += 1;
-      this.#executions.clear();
+      this.#atWork.clear();
+      // What has failed by its own word will have no result; what was only taken for lost may.
+      if (failed.errorCode !== 'worker_lost') this.#executions.delete(failed.execution);
       void this.publish();
       return;
     }
@@ -167,8 +186,8 @@ export class RunInFlight {
     else this.#endIfWhole(settled);
   }
 
-  /** Called now and then; ends what has waited too long. */
-  onTick(nowMs: number): void {
+  /** Called now and then; ends what has waited too long. `hasWorkers`: whether anybody in the pool takes work, or soon will. */
+  onTick(nowMs: number, hasWorkers = true): void {
     if (this.#ended) return;
     const { deadlineMs } = this.#options.request;
     if (this.#settled !== null) {
@@ -176,7 +195,7 @@ export class RunInFlight {
     } else if (nowMs >= deadlineMs + SETTLEMENT_GRACE_MS) this.#end({ status: 'unsettled', failure: this.#failure });
     else if (nowMs >= deadlineMs + WORKER_REPORT_GRACE_MS && !this.#gaveUp) {
       void this.#giveUpAtDeadline();
-    }
+    } else if (this.#isStranded(nowMs, hasWorkers)) void this.#giveUp({ errorCode: 'worker_lost', message: 'No worker took the run.' });
   }
 
   /** The client is gone: the workers stop, and nothing more is handed on. The run still waits for its settlement. */
@@ -184,7 +203,17 @@ export class RunInFlight {
     if (this.#ended || this.#cancelled) return;
     this.#cancelled = true;
     this.#executions.clear();
+    this.#atWork.clear();
     void this.#tellWorkersToStop();
+  }
+
+  #isStranded(nowMs: number, hasWorkers: boolean): boolean {
+    if (hasWorkers || this.#atWork.size > 0) {
+      this.#strandedSinceMs = null;
+      return false;
+    }
+    this.#strandedSinceMs ??= nowMs;
+    return nowMs >= this.#strandedSinceMs + EMPTY_POOL_GRACE_MS;
   }
 
   #mayRepeat(errorCode: RunErrorCode): boolean {
@@ -192,8 +221,8 @@ export class RunInFlight {
     return this.#handedOn === null && !this.#cancelled && this.#attempt < RUN_ATTEMPTS_MAX && errorCode !== 'engine_at_capacity';
   }
 
-  #isFollowed({ attempt, execution }: RunSettled): boolean {
-    return attempt === this.#attempt && (this.#handedOn === null || this.#handedOn === execution);
+  #isFollowed({ execution }: RunSettled): boolean {
+    return this.#handedOn === null || this.#handedOn === execution;
   }
 
   /** `null`: there are more than anybody will ever need. */

@@ -122,6 +122,24 @@ test('a pool whose last worker leaves serves nothing more', async () => {
   expect(watch.contextOf('m', 'live', wanted)).toBeNull();
 });
 
+test('a pool has workers while one loads or is ready, and none when the last one leaves or is lost', async () => {
+  const seen: boolean[] = [];
+  const note = () => seen.push(watch.hasWorkers('eu'));
+  note();
+  await hear(worker('w_eu', { pool: 'eu', status: 'loading' }), worker('w_na', { pool: 'na' }));
+  note();
+  await hear(worker('w_eu', { pool: 'eu' }));
+  note();
+  await hear(worker('w_eu', { pool: 'eu', status: 'leaving' }));
+  note();
+  await hear(worker('w_new', { pool: 'eu' }));
+  note();
+  nowMs += WORKER_LOST_AFTER_MS;
+  watch.onTick(nowMs);
+  note();
+  expect(seen).toEqual([false, true, true, false, true, false]);
+});
+
 test('a variant is served by whoever has it, and by whoever has one thing for all of them', async () => {
   const served = (quantization: string) => ({ model: 'm', quantization, contextTokens: 4_096, systemFingerprint: `fp_${quantization}` });
   await hear(worker('w1', { models: [served('int4')] }));

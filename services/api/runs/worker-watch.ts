@@ -30,7 +30,12 @@ export type ServedContext = { readonly pool: string; readonly contextTokensMax: 
 /** What one pool's ready workers serve: to live keys by model and variant, see `liveKey`, and to test keys. */
 type PoolServed = { readonly live: Map<string, ServedContext>; test: ServedContext | null };
 /** `pools` has the default one first, then the others by name: the order in which a run without a wish is placed. */
-type Served = { readonly readyWorkers: number; readonly pools: ReadonlyMap<string, PoolServed> };
+type Served = {
+  readonly readyWorkers: number;
+  readonly pools: ReadonlyMap<string, PoolServed>;
+  /** Pools with a worker that takes work, or will when it has loaded. */
+  readonly peopled: ReadonlySet<string>;
+};
 
 const ANYWHERE: EngineWanted = { quantization: null, pools: null };
 
@@ -77,6 +82,11 @@ export class WorkerWatch {
     return this.#whatIsServed().readyWorkers;
   }
 
+  /** Whether the pool has a worker that takes work, or will when it has loaded. */
+  hasWorkers(pool: string): boolean {
+    return this.#whatIsServed().peopled.has(pool);
+  }
+
   /**
    * What would run the model, in the first of the wanted pools that can: the smallest context of those that serve it there, and what one of them
    * says it is. `null`: nobody serves it there.
@@ -112,12 +122,14 @@ export class WorkerWatch {
   }
 
   #whatIsServed(): Served {
-    this.#served ??= servedBy([...this.#workers.values()].flatMap(({ seen }) => (seen?.status === 'ready' ? [seen] : [])));
+    this.#served ??= servedBy([...this.#workers.values()].flatMap(({ seen }) => (seen === null ? [] : [seen])));
     return this.#served;
   }
 }
 
-function servedBy(ready: readonly WorkerSeen[]): Served {
+function servedBy(all: readonly WorkerSeen[]): Served {
+  const ready = all.filter(({ status }) => status === 'ready');
+  const peopled = new Set(all.filter(({ status }) => status !== 'leaving').map(({ pool }) => pool));
   const pools = new Map<string, PoolServed>();
   for (const { pool } of [...ready].sort(byPool)) if (!pools.has(pool)) pools.set(pool, { live: new Map(), test: null });
   for (const { pool, models, testEngine } of ready) {
@@ -129,7 +141,7 @@ function servedBy(ready: readonly WorkerSeen[]): Served {
     }
     there.test = narrower(there.test ?? undefined, pool, testEngine);
   }
-  return { readyWorkers: ready.length, pools };
+  return { readyWorkers: ready.length, pools, peopled };
 }
 
 function byPool(one: WorkerSeen, other: WorkerSeen): number {
