@@ -132,7 +132,7 @@ await runService('api', async ({ environment, logger, metrics, shutdown }) => {
   if (signing === null) logger.warn('no FAREBOX_RECEIPT_KEY: requests get no receipts');
   const publicBaseUrl = settings.FAREBOX_PUBLIC_URL ?? `http://localhost:${server.port}`;
   const paymentParts = { payments: ledger, pool, clock: systemClock, publicBaseUrl };
-  const payments = createPayments({ settings: paymentSettingsOf(settings, 'none'), ...paymentParts });
+  const payments = await createPayments({ settings: paymentSettingsOf(settings, 'none'), ...paymentParts });
   if (payments !== null) {
     const reconciling = reconcileRegularly({ ...payments, pool, clock: systemClock, scheduler: eventLoopScheduler, logger });
     shutdown.push('reconcile-payments', () => reconciling.stop());

@@ -1,7 +1,6 @@
 /** The engines that serve live keys, by model and variant: a bundled or pulled model's own, an upstream's, or the echo engine. */
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
-import { systemClock } from '../../platform/clock.js';
 import { eventLoopScheduler } from '../../platform/scheduler.js';
 import { type Environment, SettingsError } from '../../platform/settings.js';
 import type { Preset, PresetModel } from '../../presets/preset-schema.js';
@@ -11,9 +10,6 @@ import type { EngineSettings } from './engine-settings.js';
 import { LlamaEngine } from './llama/llama-engine.js';
 import { presentWeights } from './models/weights.js';
 import { TINY_MODEL_PATH } from './tiny/tiny-model.js';
-import { failoverEngine } from './upstream/failover-engine.js';
-import { upstreamEngine } from './upstream/upstream-engine.js';
-import { upstreamTarget } from './upstream/upstream-settings.js';
 
 /** Tokens of prompt and answer that one sequence of real weights holds; memory for all sequences is taken at the start. */
 const LLAMA_CONTEXT_TOKENS = 8_192;
@@ -39,9 +35,10 @@ export type LiveEngines = {
   close(): Promise<void>;
 };
 
-const ANY_VARIANT = [null] as const;
+/** One thing serves every variant. */
+export const ANY_VARIANT = [null] as const;
 
-type LiveOptions = {
+export type LiveOptions = {
   readonly settings: EngineSettings;
   readonly preset: Preset;
   readonly environment: Environment;
@@ -67,71 +64,17 @@ export async function startLiveEngines(options: LiveOptions): Promise<LiveEngine
       });
     case 'llama':
       return startLlama(settings, logger, await weightsChoice(settings, preset));
-    case 'upstream':
-      return startUpstreams(options);
-  }
-}
-
-/**
- * Every model that the preset has served by upstreams, each behind a failover of its own, and each variant too where the preset tells them apart;
- * `FAREBOX_MODEL` adds its local weights.
- */
-async function startUpstreams({ settings, preset, environment, logger }: LiveOptions): Promise<LiveEngines> {
-  const models = preset.models.filter((model) => model.served_by !== undefined);
-  const [first] = models;
-  if (first === undefined) throw new SettingsError(`FAREBOX_ENGINE: the preset ${preset.name} names no upstream in served_by`);
-  const local = settings.model === undefined ? null : await startLlama(settings, logger, await weightsChoice(settings, preset));
-  const engines = new Map<string, ServedModel>();
-  let isLocalUsed = false;
-  for (const model of models) {
-    for (const quantization of upstreamVariants(model)) {
-      const localEngine = local?.servedModel(model.id, quantization)?.engine ?? null;
-      const members = membersOf(model, quantization, { environment, logger, localEngine });
-      if (members.length === 0)
-        throw new SettingsError(`FAREBOX_MODEL: nothing serves ${nameOf(model.id, quantization)} here but its local weights`);
-      isLocalUsed ||= members.some(({ engine }) => engine === localEngine);
-      engines.set(nameOf(model.id, quantization), {
-        engine: failoverEngine({ engines: members, clock: systemClock, logger }),
-        contextTokensMax: () => model.context_window,
-      });
+    case 'upstream': {
+      // Loaded where it is used: what checks other servers' answers takes a moment to load.
+      const { upstreamEngines } = await import('./upstream/upstream-engines.js');
+      const local = settings.model === undefined ? null : await startLlama(settings, logger, await weightsChoice(settings, preset));
+      return upstreamEngines({ ...options, local });
     }
   }
-  if (local !== null && !isLocalUsed) throw new SettingsError(`FAREBOX_MODEL: ${settings.model} has no local_weights in its served_by`);
-  return {
-    engine: (engines.get(nameOf(first.id, upstreamVariants(first)[0] ?? null)) as ServedModel).engine,
-    demoModel: first.id,
-    servedModel: (model, quantization) => engines.get(nameOf(model, quantization)) ?? engines.get(model) ?? null,
-    variantsOf: upstreamVariants,
-    close: async () => {
-      await Promise.all([...engines.values()].map(({ engine }) => engine.close()));
-    },
-  };
-}
-
-type Members = { readonly name: string; readonly engine: Engine }[];
-type MembersContext = { readonly environment: Environment; readonly logger: Logger; readonly localEngine: Engine | null };
-
-function membersOf(model: PresetModel, quantization: string | null, { environment, logger, localEngine }: MembersContext): Members {
-  return (model.served_by ?? []).flatMap((entry): Members => {
-    if (entry === 'local_weights') return localEngine === null ? [] : [{ name: entry, engine: localEngine }];
-    if (entry.quantization !== undefined && entry.quantization !== quantization) return [];
-    const asked = upstreamTarget(entry, environment);
-    if (asked.status === 'refused') throw new SettingsError(asked.reason);
-    const { target } = asked;
-    return [
-      { name: entry.name, engine: upstreamEngine({ target, contextTokens: model.context_window, scheduler: eventLoopScheduler, logger }) },
-    ];
-  });
-}
-
-/** Those that some server of the model is for; a server that names none is for all of them. */
-function upstreamVariants({ variants, served_by: servers = [] }: PresetModel): readonly (string | null)[] {
-  const areToldApart = servers.some((entry) => entry !== 'local_weights' && entry.quantization !== undefined);
-  return variants === undefined || !areToldApart ? ANY_VARIANT : variants.map(({ quantization }) => quantization);
 }
 
 /** As `FAREBOX_MODEL` has it. */
-function nameOf(model: string, quantization: string | null): string {
+export function nameOf(model: string, quantization: string | null): string {
   return quantization === null ? model : `${model}@${quantization}`;
 }
 

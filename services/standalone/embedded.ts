@@ -203,7 +203,7 @@ export async function startEmbedded({
     const baseUrl = `http://${printableHost(settings.host)}:${server.port}`;
     const signing = await receiptSigning(settings.receipts, () => dataDirectory.secret('receipt-key', makeReceiptSeed));
     const publicBaseUrl = settings.publicUrl ?? baseUrl;
-    const payments = createPayments({ settings: settings.payments, payments: paymentsClient, pool, clock, publicBaseUrl });
+    const payments = await createPayments({ settings: settings.payments, payments: paymentsClient, pool, clock, publicBaseUrl });
     if (payments !== null) {
       const reconciling = reconcileRegularly({ ...payments, pool, clock, scheduler, logger });
       shutdown.push('reconcile-payments', () => reconciling.stop());

@@ -4,8 +4,8 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { Scheduler } from '../../../platform/scheduler.js';
+import { AUDIO_SECONDS_MAX, type DecodeResult } from './audio-format.js';
 import { audioKindOf } from './audio-kind.js';
-import { AUDIO_SECONDS_MAX, type DecodeResult } from './decode-audio.js';
 import type { DecodeOrder } from './decoder-thread.js';
 
 /** Cores are the engines'; half an hour of AAC takes one thread some seconds. */

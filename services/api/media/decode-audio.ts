@@ -5,17 +5,9 @@
  */
 import { AudioSampleSink, BufferSource, EncodedPacketSink, Input, type InputAudioTrack, MP3, MP4, WAVE, WEBM } from 'mediabunny';
 import { MPEGDecoder } from 'mpg123-decoder';
+import { AUDIO_SECONDS_MAX, type DecodeResult, SAMPLES_PER_SECOND } from './audio-format.js';
 import { LibavCodec } from './libav-codec.js';
 import { type MonoAudio, Resampler } from './resampler.js';
-
-export const SAMPLES_PER_SECOND = 16_000;
-
-/** Half an hour: 58 MB of samples, and minutes of an engine's time. */
-export const AUDIO_SECONDS_MAX = 1_800;
-
-export type DecodeResult =
-  | { readonly status: 'decoded'; readonly samples: Int16Array<ArrayBuffer> }
-  | { readonly status: 'refused'; readonly reason: 'damaged' | 'no_audio' | 'unsupported_codec' | 'too_long'; readonly message: string };
 
 type Refusal = Extract<DecodeResult, { status: 'refused' }>;
 

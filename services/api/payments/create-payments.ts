@@ -7,7 +7,6 @@ import type { PaymentProvider } from './payment-provider.js';
 import type { PaymentSettings } from './payment-settings.js';
 import { type PaymentsView, postgresPaymentsView } from './payments-view.js';
 import { paystackProvider } from './paystack-provider.js';
-import { stripeProvider } from './stripe-provider.js';
 
 export type Payments = {
   readonly provider: PaymentProvider;
@@ -25,7 +24,7 @@ export type CreatePaymentsOptions = {
   readonly publicBaseUrl: string;
 };
 
-export function createPayments(options: CreatePaymentsOptions): Payments | null {
+export async function createPayments(options: CreatePaymentsOptions): Promise<Payments | null> {
   const { settings, payments, pool } = options;
   const shared = { payments, view: postgresPaymentsView(pool), local: null };
   switch (settings.provider) {
@@ -37,7 +36,10 @@ export function createPayments(options: CreatePaymentsOptions): Payments | null 
     }
     case 'paystack':
       return { ...shared, provider: paystackProvider(settings) };
-    case 'stripe':
+    case 'stripe': {
+      // Its SDK is large; who does not use it does not wait for it.
+      const { stripeProvider } = await import('./stripe-provider.js');
       return { ...shared, provider: stripeProvider(settings) };
+    }
   }
 }

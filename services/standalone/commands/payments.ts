@@ -39,7 +39,7 @@ export async function reconcile(environment: NodeJS.ProcessEnv, words: readonly 
     const snapshots = postgresSnapshotStore(pool);
     const ledger = inProcessLedgerClient(new AccountLedger({ store, snapshots, clock, scheduler: eventLoopScheduler, logger }));
     const client = paymentLedger({ store, ledger, clock, logger });
-    const payments = createPayments({ settings, payments: client, pool, clock, publicBaseUrl: publicUrl ?? 'http://localhost' });
+    const payments = await createPayments({ settings, payments: client, pool, clock, publicBaseUrl: publicUrl ?? 'http://localhost' });
     if (payments === null) return 0;
     const toMs = clock.nowMs();
     const result = await reconcilePayments(payments, { fromMs: toMs - days * DAY_MS, toMs });

@@ -10,8 +10,8 @@ import { type AnswerShape, type CompletedRun, NO_SAMPLING, type RunAsk } from '.
 import { type AnswerStyle, metadataField, metadataSchemas } from '../../billed-runs/run-metadata.js';
 import { serveBilledRun } from '../../billed-runs/serve-billed-run.js';
 import type { AudioDecoder, DecodedAudio } from '../../media/audio-decoder.js';
+import { SAMPLES_PER_SECOND } from '../../media/audio-format.js';
 import type { ByteBudget } from '../../media/byte-budget.js';
-import { SAMPLES_PER_SECOND } from '../../media/decode-audio.js';
 import type { MediaStore } from '../../media/media-store.js';
 import { type RefusalError, refuse } from '../../refusals.js';
 import { defineRoute, type RouteContext, type RouteDefinition, type RouteReply } from '../../route.js';
