@@ -44,8 +44,11 @@ export type ServeDeps = {
   readonly isDraining: () => boolean;
 };
 
-/** A refused upload is read on and thrown away up to this, so that the client sees the answer instead of a reset. */
-const REFUSED_BODY_BYTES_MAX = 8 * BODY_BYTES_MAX;
+/**
+ * A refused upload is read on and thrown away up to this, so that the client sees the answer instead of a reset, which SDKs repeat. It is twice
+ * what any route takes: the recordings that people find to be too long are about that large.
+ */
+const REFUSED_BODY_BYTES_MAX = 64 * BODY_BYTES_MAX;
 /** nginx's status for a client that went away; only in metrics. */
 const CLIENT_GONE_STATUS = 499;
 const NOTHING = {};
@@ -199,12 +202,12 @@ class Exchange {
     }
     const head = this.#head();
     if (refusal.retryAfterSeconds !== null) head.push('Retry-After', String(refusal.retryAfterSeconds));
-    if (name === 'body_too_large') this.#discardBody(head);
+    if (name === 'body_too_large') this.#discardBody();
     sendJson(response, refusal.status, refusal.body, head);
   }
 
-  #discardBody(head: string[]): void {
-    head.push('Connection', 'close');
+  /** The connection stays: closed under a client that is still sending, it would be reset before the client has read the answer. */
+  #discardBody(): void {
     const request = this.#request;
     let bytes = 0;
     request.on('data', (chunk: Buffer) => {

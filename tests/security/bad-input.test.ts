@@ -10,7 +10,20 @@ import type { Answer, Call } from '../support/http-client.js';
 import { liftLimits, writePreset } from '../support/preset-file.js';
 import { opened } from '../support/raw-request.js';
 import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.js';
-import { BAD_INPUTS, type BadInput, CHAT } from './bad-inputs.js';
+import { badEmbeddings } from './bad-embeddings.js';
+import { badErrands } from './bad-errands.js';
+import type { BadInput, Offer } from './bad-input.js';
+import { BAD_INPUTS, CHAT } from './bad-inputs.js';
+import {
+  badPurchases,
+  newsOf,
+  PAYSTACK_SECRET,
+  STRIPE_SECRET,
+  STRIPE_WEBHOOK_SECRET,
+  UNKNOWN_REFERENCES,
+  webhook,
+} from './bad-purchases.js';
+import { badRecordings } from './bad-recordings.js';
 
 type Book = { readonly unit: string; readonly accounts: readonly { readonly account: string; readonly balance: string }[] };
 
@@ -19,14 +32,79 @@ function balancesOf(books: readonly Book[]): unknown {
   return books.map(({ unit, accounts }) => ({ unit, accounts: accounts.map(({ account, balance }) => [account, balance]) }));
 }
 
-type Dialect = { readonly preset: string; readonly model: string; readonly codes: 'exact' | 'documented' | 'none' };
+type Dialect = Offer & {
+  readonly preset: string;
+  readonly shape: readonly string[];
+  /** Whether each refusal has a code of its own, or the one that is documented for its status, or none. */
+  readonly codes: 'exact' | 'documented' | 'none';
+};
 const DIALECTS: readonly Dialect[] = [
-  { preset: 'farebox', model: 'farebox-tiny', codes: 'exact' },
-  { preset: 'hunt', model: 'hunt-llama-3.1-8b', codes: 'none' },
-  { preset: 'huru', model: 'huru/chat-1', codes: 'documented' },
+  {
+    preset: 'farebox',
+    model: 'farebox-tiny',
+    embeddingModel: 'qwen-3-embedding-0.6b',
+    transcriptionModel: 'whisper-small',
+    brand: 'Farebox',
+    payments: 'local',
+    shape: ['detail', 'error'],
+    codes: 'exact',
+  },
+  {
+    preset: 'hunt',
+    model: 'hunt-llama-3.1-8b',
+    embeddingModel: null,
+    transcriptionModel: null,
+    brand: 'Hunt',
+    payments: 'none',
+    shape: ['detail'],
+    codes: 'none',
+  },
+  {
+    preset: 'huru',
+    model: 'huru/chat-1',
+    embeddingModel: null,
+    transcriptionModel: 'huru/stt-1',
+    brand: 'Huru',
+    payments: 'paystack',
+    shape: ['error'],
+    codes: 'documented',
+  },
+  {
+    preset: 'hoonify-dev',
+    model: 'llama-3.3-70b',
+    embeddingModel: 'nomic-embed-text-v1.5',
+    transcriptionModel: null,
+    brand: 'Hoonify',
+    payments: 'stripe',
+    shape: ['error'],
+    codes: 'exact',
+  },
 ];
 
-describe.each(DIALECTS)('in the dialect of $preset', ({ preset, model, codes }) => {
+/** Codes that stand for a whole status in dialects without exact codes. */
+const DOCUMENTED_CODES: Readonly<Record<number, string>> = { 400: 'invalid_request', 401: 'authentication_error' };
+/** A pack of the offer, where it has any. */
+const PACK_IDS: Readonly<Record<string, string>> = { farebox: 'usd_5', huru: 'credits_10' };
+const PAYMENTS: Readonly<Record<Offer['payments'], Readonly<Record<string, string>>>> = {
+  local: {},
+  none: { FAREBOX_PAYMENTS: 'none' },
+  paystack: { FAREBOX_PAYMENTS: 'paystack', PAYSTACK_SECRET_KEY: PAYSTACK_SECRET, FAREBOX_PAYMENTS_EMAIL: 'receipts@example.com' },
+  stripe: { FAREBOX_PAYMENTS: 'stripe', STRIPE_SECRET_KEY: STRIPE_SECRET, STRIPE_WEBHOOK_SECRET },
+};
+
+function badInputsOf(offer: Dialect): readonly BadInput[] {
+  const { model, embeddingModel, transcriptionModel, payments, preset } = offer;
+  return [
+    ...BAD_INPUTS,
+    ...badErrands(offer),
+    ...(embeddingModel === null ? [] : badEmbeddings(embeddingModel)),
+    ...(transcriptionModel === null ? [] : badRecordings(transcriptionModel, model)),
+    ...badPurchases({ payments, packId: PACK_IDS[preset] ?? 'usd_5' }),
+  ];
+}
+
+describe.each(DIALECTS)('in the dialect of $preset', (dialect) => {
+  const { preset, model, codes, shape, payments } = dialect;
   let files: TemporaryDirectory;
   let deployment: EmbeddedDeployment;
   let client: FareboxClient;
@@ -43,7 +121,7 @@ describe.each(DIALECTS)('in the dialect of $preset', ({ preset, model, codes }) 
       // Enough to hold what the longest prompt might cost: who asks for too much must not be told that it is about money.
       offer.starter_credit.project = '100000';
     });
-    deployment = await createEmbeddedDeployment({ preset: lifted });
+    deployment = await createEmbeddedDeployment({ preset: lifted, environment: PAYMENTS[payments] });
     await deployment.start();
     client = createFareboxClient({ baseUrl: deployment.baseUrl, adminKey: deployment.adminKey, model });
     key = (await client.signUp('Careless')).key;
@@ -62,21 +140,24 @@ describe.each(DIALECTS)('in the dialect of $preset', ({ preset, model, codes }) 
 
   function expectRefusal({ status, body }: Answer, expected: Pick<BadInput, 'status' | 'code' | 'names'>): void {
     expect(status).toBe(expected.status);
-    const shape = codes === 'exact' ? ['detail', 'error'] : codes === 'none' ? ['detail'] : ['error'];
     expect(Object.keys(body).sort()).toEqual(shape);
     const message = body.detail ?? body.error.message;
     expect(message.length).toBeGreaterThan(0);
     if (expected.names !== undefined) expect(`${message} ${body.error?.param ?? ''}`).toContain(expected.names);
     if (codes === 'none') return;
-    const documented = expected.status === 400 ? 'invalid_request' : expected.code;
-    expect(body.error.code).toBe(codes === 'exact' ? expected.code : documented);
+    expect(body.error.code).toBe(codes === 'exact' ? expected.code : (DOCUMENTED_CODES[expected.status] ?? expected.code));
     expect(typeof body.error.type).toBe('string');
   }
 
-  test.each(BAD_INPUTS.map((entry) => [`${entry.status} ${entry.name}`, entry] as const))('%s', async (_name, entry) => {
+  test.each(badInputsOf(dialect).map((entry) => [`${entry.status} ${entry.name}`, entry] as const))('%s', async (_name, entry) => {
     const body = { model, messages: HELLO, ...entry.body };
-    const sendsOwnBody = entry.call?.raw !== undefined || entry.call?.json !== undefined || entry.call?.method === 'GET';
-    const call: Call = { key, ...(sendsOwnBody ? {} : { json: body }), ...entry.call };
+    const sendsOwnBody =
+      entry.call?.raw !== undefined ||
+      entry.call?.json !== undefined ||
+      (entry.call?.method ?? 'POST') !== 'POST' ||
+      entry.call?.method !== undefined;
+    const credentials = entry.as === 'nobody' ? {} : { key: entry.as === 'admin' ? deployment.adminKey : key };
+    const call: Call = { ...credentials, ...(sendsOwnBody ? {} : { json: body }), ...entry.call };
     expectRefusal(await client.call(entry.path ?? CHAT, call), entry);
   });
 
@@ -84,6 +165,17 @@ describe.each(DIALECTS)('in the dialect of $preset', ({ preset, model, codes }) 
     const answer = await client.chat(key, { temperature: 0.1 }, [['Idempotency-Key', 'reused']]);
     expectRefusal(answer, { status: 422, code: 'idempotency_key_reused' });
   });
+
+  if (payments === 'paystack' || payments === 'stripe') {
+    const provider = payments;
+    test.each(UNKNOWN_REFERENCES.map((reference) => [reference]))(
+      'a genuine webhook for the unknown reference %j is taken and changes nothing',
+      async (reference) => {
+        const answer = await client.call(`/webhooks/${provider}`, webhook(provider, newsOf(provider, reference)));
+        expect([answer.status, answer.body]).toEqual([200, { received: true, ignored: true }]);
+      },
+    );
+  }
 
   test('control characters that HTTP forbids never get past the parser', async () => {
     const { hostname, port } = new URL(deployment.baseUrl);

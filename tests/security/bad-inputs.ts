@@ -1,24 +1,12 @@
 /** What a client can get wrong with a chat completion and around it, a line a case, each with the refusal that it deserves. */
 import { HELLO } from '../support/farebox-client.js';
 import type { Call } from '../support/http-client.js';
+import type { BadInput } from './bad-input.js';
 
 export const CHAT = '/v1/chat/completions';
 const MEBIBYTE = 1_048_576;
 /** Longer than any context on offer, within the size of a body. */
 const LONG_PROMPT = 'word '.repeat(180_000);
-
-export type BadInput = {
-  readonly name: string;
-  readonly path?: string;
-  /** Merged into a valid body, unless `call` brings a body of its own. */
-  readonly body?: Readonly<Record<string, unknown>>;
-  readonly call?: Call;
-  readonly status: number;
-  /** The error's code where codes are exact. */
-  readonly code: string;
-  /** What the message must name. */
-  readonly names?: string;
-};
 
 const json = (text: string | Buffer): Call => ({ raw: text, headers: [['Content-Type', 'application/json']] });
 const headers = (...list: [string, string][]): Call => ({ headers: list });
@@ -42,6 +30,8 @@ const unsupported = (name: string, value: unknown, names = name): BadInput => ({
 /** A bomb for whoever compiles it. */
 const NESTED_GROUPS = `${'('.repeat(60_000)}${')'.repeat(60_000)}`;
 const tool = (name: string, parameters?: unknown) => ({ type: 'function', function: { name, parameters } });
+const patternOf = (pattern: string) => ({ type: 'object', properties: { x: { type: 'string', pattern } } });
+const manyWords = (count: number) => Array.from({ length: count }, (_, index) => `word${index}`);
 const schemaFormat = (schema: unknown) => ({ type: 'json_schema', json_schema: { name: 'x', schema } });
 
 const completion = (name: string, body: Readonly<Record<string, unknown>>, code: string, names: string): BadInput => ({
@@ -115,11 +105,21 @@ export const BAD_INPUTS: readonly BadInput[] = [
   invalid('a bias for what is no token', { logit_bias: { hello: 1 } }, 'logit_bias'),
   invalid('a tool_choice without tools', { tool_choice: 'required' }, 'tool_choice'),
   invalid('a tool name with a control character', { tools: [tool('a\u0007b')] }, 'tools[0].function.name'),
+  invalid('a tool name with a line break', { tools: [tool('f\n')] }, 'tools[0].function.name'),
+  invalid('an empty tool name', { tools: [tool('')] }, 'tools[0].function.name'),
+  invalid('a tool name of 65 characters', { tools: [tool('f'.repeat(65))] }, 'tools[0].function.name'),
+  invalid('a tool_choice with a control character', { tools: [tool('f')], tool_choice: tool('f\u0000') }, 'tool_choice'),
+  invalid('more tools than there may be', { tools: Array.from({ length: 129 }, (_, index) => tool(`f${index}`)) }, 'tools'),
   invalid('two tools of one name', { tools: [tool('f'), tool('f')] }, 'f'),
   invalid('a tool_choice of an unknown tool', { tools: [tool('f')], tool_choice: tool('g') }, 'tool_choice'),
   invalid('parameters nobody can be held to', { tools: [tool('f', { type: 'object', not: {} })] }, 'tools[0].function.parameters'),
   invalid('a result of no call', { messages: [{ role: 'tool', content: 'x', tool_call_id: 'c' }] }, 'tool_call_id'),
   invalid('a schema of 60,000 nested groups', { response_format: schemaFormat({ type: 'string', pattern: NESTED_GROUPS }) }, 'schema'),
+  invalid('a schema of 10,000 alternatives', { response_format: schemaFormat({ enum: manyWords(10_000) }) }, 'schema'),
+  invalid('a schema that refers to itself at once', { response_format: schemaFormat({ $ref: '#' }) }, 'schema'),
+  invalid('a schema that refers to another machine', { response_format: schemaFormat({ $ref: 'http://169.254.169.254/' }) }, 'schema'),
+  invalid('parameters of 60,000 nested groups', { tools: [tool('f', patternOf(NESTED_GROUPS))] }, 'tools[0].function.parameters'),
+  invalid('parameters of 60,000 nested groups, in order', { tools: [tool('f', patternOf('(a)'.repeat(60_000)))] }, 'parameters'),
   invalid('a schema without one', { response_format: { type: 'json_schema', json_schema: { name: 'x' } } }, 'schema'),
   unsupported('functions', [{ name: 'f' }]),
   unsupported('tools', [{ type: 'web_search' }], 'web_search'),
@@ -127,12 +127,24 @@ export const BAD_INPUTS: readonly BadInput[] = [
   unsupported('modalities', ['audio']),
   unsupported('response_format', { type: 'xml' }),
   unsupported('messages', [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'http://169.254.169.254/' } }] }], 'image_url'),
+  unsupported(
+    'messages',
+    [{ role: 'user', content: [{ type: 'input_audio', input_audio: { data: '!!no base64!!', format: 'wav' } }] }],
+    'input_audio',
+  ),
+  unsupported('messages', [{ role: 'user', content: [{ type: 'file', file: { file_data: 'data:;base64,@@@' } }] }], 'file'),
   unsupported('messages', [{ role: 'function', name: 'f', content: 'x' }], 'tool_calls'),
   completion('no prompt', {}, 'invalid_request', 'prompt'),
   completion('an empty prompt', { prompt: '' }, 'invalid_request', 'prompt'),
   completion('texts and tokens', { prompt: ['x', [1]] }, 'invalid_request', 'prompt[1]'),
   completion('33 prompts', { prompt: Array.from({ length: 33 }, () => 'x') }, 'invalid_request', 'prompt'),
   completion('half a token', { prompt: [1.5] }, 'invalid_request', 'prompt[0]'),
+  completion('a token below 0', { prompt: [-1] }, 'invalid_request', 'prompt[0]'),
+  completion('a token beyond any vocabulary', { prompt: [[2 ** 53]] }, 'invalid_request', 'prompt[0]'),
+  completion('no tokens', { prompt: [[1], []] }, 'invalid_request', 'prompt[1]'),
+  completion('an object as prompt', { prompt: { text: 'x' } }, 'invalid_request', 'prompt'),
+  completion('n of nine', { prompt: 'x', n: 9 }, 'invalid_request', 'n'),
+  completion('21 logprobs', { prompt: 'x', logprobs: 21 }, 'invalid_request', 'logprobs'),
   completion('echo', { prompt: 'x', echo: true }, 'unsupported_parameter', 'echo'),
   completion('suffix', { prompt: 'x', suffix: 'y' }, 'unsupported_parameter', 'suffix'),
   completion('best_of', { prompt: 'x', best_of: 3 }, 'unsupported_parameter', 'best_of'),

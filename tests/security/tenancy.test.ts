@@ -152,6 +152,26 @@ describe('the matrix of two tenants', () => {
     for (const consumer of body.data) expect(bob.belongings.consumers).toContain(consumer.id);
   });
 
+  test("paging from another tenant's payment shows only one's own", async () => {
+    const [foreign] = alice.belongings.payments;
+    const { status, body } = await client.call(`/v1/payments?after=${foreign}`, { key: bob.key });
+    expect(status).toBe(200);
+    for (const payment of body.data) expect(bob.belongings.payments).toContain(payment.reference);
+  });
+
+  test('one name of a purchase in two projects is two checkouts', async () => {
+    const json = { ...CHECKOUT, idempotency_key: 'the-same-purchase-of-both-tenants' };
+    const [one, other] = await Promise.all([alice, bob].map(({ key }) => client.call('/v1/billing/checkout', { key, json })));
+    expect([one?.status, other?.status]).toEqual([201, 201]);
+    expect(one?.body.reference).not.toBe(other?.body.reference);
+    for (const [{ key }, reference] of [
+      [alice, other?.body.reference],
+      [bob, one?.body.reference],
+    ] as const) {
+      expect((await client.call(`/v1/payments/${reference}`, { key })).status).toBe(404);
+    }
+  });
+
   test('one idempotency key in two projects is two requests', async () => {
     const answers = await Promise.all(
       [alice, bob].map(({ key, email }) =>
@@ -181,7 +201,7 @@ describe('the matrix of two tenants', () => {
 });
 
 function tracesOf({ projectId, email, name, belongings }: Tenant): readonly string[] {
-  return [projectId, email, name, ...belongings.keys, ...belongings.consumers, ...belongings.requests];
+  return [projectId, email, name, ...belongings.keys, ...belongings.consumers, ...belongings.payments, ...belongings.requests];
 }
 
 describe('the policy of every route', () => {

@@ -1,9 +1,12 @@
 /** Requests that no sane client sends, mixed with ones that a sane client nearly sends: half-valid input reaches deeper than noise. */
+import { hostileSchema, hostileTools } from './fuzzed-schema.js';
+import { type JsonSchema, valueAfter } from './fuzzed-value.js';
 import type { Call } from './http-client.js';
 import type { OpenApiRoute } from './openapi-routes.js';
 import type { SeededRandom } from './seeded-random.js';
+import { waveFile } from './wave-file.js';
 
-export type FuzzedRequest = { readonly path: string; readonly call: Call };
+export type FuzzedRequest = { readonly operationId: string; readonly path: string; readonly call: Call };
 
 export type FuzzMaterial = {
   readonly routes: readonly OpenApiRoute[];
@@ -12,6 +15,9 @@ export type FuzzMaterial = {
   /** Ids of things that exist. */
   readonly ids: readonly string[];
   readonly models: readonly string[];
+  readonly transcriptionModel: string;
+  /** What the routes' bodies refer to. */
+  readonly schemas: Readonly<Record<string, JsonSchema>>;
 };
 
 const TEXTS = [
@@ -54,6 +60,11 @@ const HEADER_NAMES = [
   'Content-Encoding',
   'If-None-Match',
   'X-Api-Key',
+  'X-Farebox-Pool',
+  'X-Farebox-Pool-Fallback',
+  'X-Farebox-Idempotency-Key',
+  'X-Paystack-Signature',
+  'Stripe-Signature',
   'Cookie',
 ];
 const CHAT_FIELDS = [
@@ -90,16 +101,26 @@ const CHAT_FIELDS = [
   'consumer_id',
   'kind',
   'grant_id',
+  'parallel_tool_calls',
+  'quantization',
+  'pack_id',
+  'success_url',
+  'role',
+  'grace_seconds',
+  'plan',
+  'token',
 ];
 const DEPTH_MAX = 6;
+const CRLF = Buffer.from('\r\n');
 
 export function fuzzedRequest(random: SeededRandom, material: FuzzMaterial): FuzzedRequest {
   const route = random.pick(material.routes);
   const path = fuzzedPath(random, route, material);
   const method = random.chance(0.9) ? route.method : random.pick(METHODS);
   const key = random.chance(0.95) ? { key: random.pick(material.keys) } : {};
-  const hasBody = method !== 'GET' && method !== 'HEAD' && (route.hasBody || random.chance(0.2));
-  return { path, call: { method, ...key, headers: fuzzedHeaders(random), ...(hasBody ? fuzzedBody(random, route, material) : {}) } };
+  const hasBody = method !== 'GET' && method !== 'HEAD' && (route.hasBody || random.chance(route.method === 'POST' ? 0.7 : 0.2));
+  const { headers: bodyHeaders = [], ...body } = hasBody ? fuzzedBody(random, route, material) : {};
+  return { operationId: route.operationId, path, call: { method, ...key, headers: [...bodyHeaders, ...fuzzedHeaders(random)], ...body } };
 }
 
 function fuzzedPath(random: SeededRandom, route: OpenApiRoute, { ids }: FuzzMaterial): string {
@@ -135,16 +156,76 @@ function headerText(text: string): string {
   return text.replace(/[^\t\x20-\x7e\x80-\xff]/g, '').slice(0, 1_000);
 }
 
-function fuzzedBody(random: SeededRandom, route: OpenApiRoute, material: FuzzMaterial): Pick<Call, 'raw' | 'json'> {
-  if (random.chance(0.08)) return { raw: Buffer.from(Array.from({ length: random.below(300) }, () => random.below(256))) };
-  const body = route.isBilled ? chatBody(random, material) : { name: `fuzz ${random.below(1_000)}` };
+function fuzzedBody(random: SeededRandom, route: OpenApiRoute, material: FuzzMaterial): Pick<Call, 'raw' | 'json' | 'headers'> {
+  if (random.chance(0.08)) return { raw: noise(random, 300) };
+  if (route.body === null) return { raw: formText(random), headers: [['Content-Type', 'application/x-www-form-urlencoded']] };
+  const body = random.chance(0.5) || !route.isBilled ? bodyAfterSchema(random, route.body.schema, material) : chatBody(random, material);
+  if (route.body.contentType.startsWith('multipart/')) {
+    // Of many fields one is wrong nearly always, and nothing would get through.
+    const fields = random.chance(0.5) ? body : {};
+    return multipartBody(random, { ...fields, model: random.chance(0.8) ? material.transcriptionModel : random.pick(TEXTS) });
+  }
   const mutated: Record<string, unknown> = { ...body };
-  while (random.chance(0.6)) mutated[random.pick(CHAT_FIELDS)] = fuzzedValue(random, DEPTH_MAX);
+  while (random.chance(0.4)) mutated[random.pick(CHAT_FIELDS)] = fuzzedValue(random, DEPTH_MAX);
   if (random.chance(0.1)) delete mutated[random.pick(Object.keys(mutated))];
   const text = JSON.stringify(mutated) ?? '';
   if (random.chance(0.05)) return { raw: text.slice(0, random.below(text.length + 1)) };
   if (random.chance(0.02)) return { raw: text.replace(/"/g, "'") };
   return { json: mutated };
+}
+
+/** As the route's schema says, or nearly. */
+function bodyAfterSchema(random: SeededRandom, schema: JsonSchema, material: FuzzMaterial): Record<string, unknown> {
+  const textFor = (property: string) => {
+    if (property === 'model') return random.pick(material.models);
+    if (property.endsWith('_id') && random.chance(0.5)) return random.pick(material.ids);
+    return random.chance(0.5) ? `Hello ${random.below(1_000)}` : random.pick(TEXTS);
+  };
+  const value = valueAfter(schema, { random, components: material.schemas, hostile: () => fuzzedValue(random, DEPTH_MAX), textFor });
+  const body = typeof value === 'object' && value !== null ? { ...value } : { value };
+  // Schemas of one's own and prompts are any value to the document, and have rules of their own.
+  const { properties = {} } = schema.$ref === undefined ? schema : (material.schemas[schema.$ref.split('/').at(-1) ?? ''] ?? {});
+  const special: Record<string, () => unknown> = {
+    messages: () => chatBody(random, material)['messages'],
+    prompt: () => chatBody(random, material)['prompt'],
+    input: () => chatBody(random, material)['input'],
+    tools: () => hostileTools(random, TEXTS),
+    response_format: () => ({
+      type: 'json_schema',
+      json_schema: { name: 'x', strict: random.chance(0.5), schema: hostileSchema(random, TEXTS) },
+    }),
+  };
+  for (const [name, make] of Object.entries(special)) {
+    const isNeeded = name === 'messages' || name === 'prompt' || name === 'input';
+    if (name in properties && random.chance(isNeeded ? 0.8 : 0.2)) Object.assign(body, { [name]: make() });
+  }
+  return body;
+}
+
+/** A form of the body's fields and a recording, which is sometimes none. */
+function multipartBody(random: SeededRandom, fields: Readonly<Record<string, unknown>>): Pick<Call, 'raw' | 'headers'> {
+  const boundary = `fuzz${random.below(1_000)}`;
+  const parts: Buffer[] = [];
+  const part = (name: string, rest: string, content: string | Buffer) =>
+    parts.push(Buffer.from(`--${boundary}\r\nContent-Disposition: form-data; name="${name}"${rest}\r\n\r\n`), Buffer.from(content), CRLF);
+  for (const [name, value] of Object.entries(fields)) {
+    if (name !== 'file' || random.chance(0.1)) part(name, '', typeof value === 'string' ? value : (JSON.stringify(value) ?? ''));
+  }
+  const recording = random.pick([waveFile(0.2), waveFile(0.1), waveFile(0.2).subarray(0, 60), Buffer.alloc(0), noise(random, 3_000)]);
+  const fileName = headerText(random.pick(TEXTS)).replace(/["\r\n]/g, '');
+  if (random.chance(0.9)) part('file', `; filename="${fileName || 'x.wav'}"\r\nContent-Type: audio/wav`, recording);
+  const whole = Buffer.concat([...parts, Buffer.from(`--${boundary}--\r\n`)]);
+  const raw = random.chance(0.9) ? whole : whole.subarray(0, random.below(whole.length));
+  return { raw, headers: [['Content-Type', `multipart/form-data; boundary=${random.chance(0.95) ? boundary : 'other'}`]] };
+}
+
+function formText(random: SeededRandom): string {
+  const text = () => encoded(random.pick([...TEXTS, 'usd_5', 'f'.repeat(64)]));
+  return `${random.pick(['token', 'pack_id', 'x'])}=${text()}&${random.pick(['token', 'pack_id'])}=${text()}`;
+}
+
+function noise(random: SeededRandom, bytesMax: number): Buffer {
+  return Buffer.from(Array.from({ length: random.below(bytesMax) }, () => random.below(256)));
 }
 
 function chatBody(random: SeededRandom, { models }: FuzzMaterial): Record<string, unknown> {

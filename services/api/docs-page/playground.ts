@@ -36,10 +36,15 @@ export function playgroundPage(brand: string): string {
 `;
 }
 
-/** `validatorUrl: null`: the document is not sent to anybody's validator. The key stays in the visitor's own browser. */
-export const PLAYGROUND_SCRIPT = `window.addEventListener('load', () => {
+/**
+ * `validatorUrl: null`: the document is not sent to anybody's validator. The key stays in the visitor's own browser. The document names the
+ * service's public address; the page may be open under another one of the same service, and its policy lets it ask only that.
+ */
+export const PLAYGROUND_SCRIPT = `window.addEventListener('load', async () => {
+  const answer = await fetch('/openapi.json');
+  const spec = await answer.json();
   window.ui = SwaggerUIBundle({
-    url: '/openapi.json',
+    spec: { ...spec, servers: [{ url: window.location.origin }] },
     dom_id: '#playground',
     presets: [SwaggerUIBundle.presets.apis],
     layout: 'BaseLayout',

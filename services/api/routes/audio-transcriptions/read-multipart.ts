@@ -92,8 +92,9 @@ class Reading {
     const request = this.#request;
     request.on('data', (chunk: Buffer) => this.#onBytes(chunk.length));
     request.once('close', () => {
-      const isWhole = request.complete;
-      this.#fail(isWhole ? malformed('The multipart body ends too early.') : new ClientGoneError('the client went away while sending'));
+      if (!request.complete) this.#fail(new ClientGoneError('the client went away while sending'));
+      // The parser may hear of the end no sooner than we do, and says ticks later what it makes of the last bytes; after this turn it has.
+      else setImmediate(() => this.#fail(malformed('The multipart body ends too early.')));
     });
     request.once('error', (error) => this.#fail(new ClientGoneError('the request broke off', { cause: error })));
     parser.on('file', (name, stream) => this.#onFile(name, stream));
