@@ -5,11 +5,28 @@
 
 /**
  * Members that are `undefined` are left out, as JSON does. Throws `TypeError` for what JSON cannot say: a number that is not finite, a bigint.
- * A copy in order that `JSON.stringify` writes natively takes two thirds of the time of writing the text piece by piece.
+ * What is in order already, as the ledger's events are, takes half the time of what has to be copied into order; such a copy, which
+ * `JSON.stringify` writes natively, takes two thirds of the time of writing the text piece by piece.
  */
 export function canonicalJson(value: unknown): string {
+  if (isInOrder(value)) return JSON.stringify(value);
   const ordered = inOrder(value);
   return ordered === UNORDERABLE ? written(value) : JSON.stringify(ordered);
+}
+
+/** Whether `JSON.stringify` writes the value as the scheme wants it: the keys of all its objects are in order. Not so where JSON cannot say it. */
+function isInOrder(value: unknown): boolean {
+  if (typeof value === 'string') return true;
+  if (typeof value !== 'object' || value === null) return isSayable(value);
+  if (Array.isArray(value)) return value.every(isInOrder);
+  const members = value as Readonly<Record<string, unknown>>;
+  let before = '';
+  for (const key of Object.keys(members)) {
+    // Strings are compared by UTF-16 code units, too.
+    if (key < before || !isInOrder(members[key])) return false;
+    before = key;
+  }
+  return true;
 }
 
 /** Said of a value that no object can hold in order. */
@@ -54,7 +71,10 @@ function written(value: unknown): string {
 }
 
 function checked(value: unknown): unknown {
-  const isSayable = typeof value === 'number' ? Number.isFinite(value) : typeof value !== 'bigint';
-  if (!isSayable) throw new TypeError(`${value} has no JSON`);
+  if (!isSayable(value)) throw new TypeError(`${value} has no JSON`);
   return value;
+}
+
+function isSayable(value: unknown): boolean {
+  return typeof value === 'number' ? Number.isFinite(value) : typeof value !== 'bigint';
 }

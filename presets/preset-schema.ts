@@ -265,9 +265,17 @@ export const PresetSchema = z
   });
 export type Preset = z.infer<typeof PresetSchema>;
 
+/** Asked for several times a request, of the one brand that a process has. */
+const headerBrands = new WeakMap<Preset['brand'], string>();
+
 /** What header names carry: `Farebox` in `X-Farebox-Pool`. */
-export function headerBrand({ header, slug: name }: Preset['brand']): string {
-  return header ?? name.replace(/(^|-)([a-z])/g, (_match, hyphen: string, letter: string) => hyphen + letter.toUpperCase());
+export function headerBrand(brand: Preset['brand']): string {
+  let text = headerBrands.get(brand);
+  if (text === undefined) {
+    text = brand.header ?? brand.slug.replace(/(^|-)([a-z])/g, (_match, hyphen: string, letter: string) => hyphen + letter.toUpperCase());
+    headerBrands.set(brand, text);
+  }
+  return text;
 }
 
 /** Whether vectors may be asked of it. */

@@ -3,10 +3,30 @@
  * a second; the zod schemas beside it state the wire shape, and a test holds the two together.
  */
 import { z } from 'zod';
-import { type AccountEvent, type AccountEventType, FINISH_REASONS, type Posting } from './account-events.js';
-import type { JsonObject, NewEvent } from './envelope.js';
+import {
+  type AccountEvent,
+  type AccountEventType,
+  type AccountHolder,
+  type AccountOpened,
+  type CreditGranted,
+  type CreditRefunded,
+  type CreditReserved,
+  FINISH_REASONS,
+  type Posting,
+  type ReservationSettled,
+  type UsageRecorded,
+} from './account-events.js';
+import type { JsonObject, JsonValue, NewEvent } from './envelope.js';
 import { eventIdOf } from './ids.js';
-import { COUNTED_LOCALLY, type PriceTermsWire, PriceTermsWireSchema, TokenUsageSchema, termsFromWire, termsToWire } from './pricing.js';
+import {
+  COUNTED_LOCALLY,
+  type PriceTermsWire,
+  PriceTermsWireSchema,
+  type TokenUsage,
+  TokenUsageSchema,
+  termsFromWire,
+  termsToWire,
+} from './pricing.js';
 
 /** The newest version of each event's wire shape. Raise one together with an upcaster from the version before. */
 export const ACCOUNT_EVENT_VERSIONS: Readonly<Record<AccountEventType, number>> = {
@@ -96,40 +116,81 @@ export function toNewEvent(event: AccountEvent, command: { readonly commandId: s
   };
 }
 
-/** The JSON body of an event; `type` travels in the envelope. */
+/** Every field of an event, optional ones too, so that the compiler misses what is forgotten. JSON leaves out what is undefined. */
+type Body<Event extends AccountEvent> = Readonly<Record<Exclude<keyof Event, 'type'>, JsonValue | undefined>>;
+
+/**
+ * The JSON body of an event; `type` travels in the envelope. Keys are written in the order of canonical JSON, at every depth: the account's
+ * hash chain then need not sort those of each event.
+ */
 export function encodeAccountEvent(event: AccountEvent): JsonObject {
+  return bodyOf(event) as JsonObject;
+}
+
+function bodyOf(event: AccountEvent) {
   switch (event.type) {
     case 'AccountOpened': {
-      const { type: _type, ...data } = event;
-      return data;
+      const { accountId, environment, holder, unit } = event;
+      return { accountId, environment, holder: encodeHolder(holder), unit } satisfies Body<AccountOpened>;
     }
-    case 'CreditGranted': {
-      const { type: _type, ...data } = event;
-      return { ...data, amountNanos: event.amountNanos.toString(), postings: encodePostings(event.postings) };
-    }
-    case 'CreditReserved': {
-      const { type: _type, ...data } = event;
+    case 'CreditGranted':
       return {
-        ...data,
-        heldNanos: event.heldNanos.toString(),
-        terms: termsToWire(event.terms),
+        accountId: event.accountId,
+        amountNanos: event.amountNanos.toString(),
+        grantId: event.grantId,
+        kind: event.kind,
         postings: encodePostings(event.postings),
-      };
-    }
-    case 'UsageRecorded': {
-      const { type: _type, ...data } = event;
-      const { audio, ...tokens } = event.usage;
-      const usage = audio === undefined ? tokens : { ...tokens, audio };
-      return { ...data, usage, chargedNanos: event.chargedNanos.toString(), postings: encodePostings(event.postings) };
-    }
+        reason: event.reason,
+      } satisfies Body<CreditGranted>;
+    case 'CreditReserved':
+      return {
+        accountId: event.accountId,
+        audio: event.audio,
+        cancelPolicy: event.cancelPolicy,
+        deadlineMs: event.deadlineMs,
+        heldNanos: event.heldNanos.toString(),
+        holder: encodeHolder(event.holder),
+        keyId: event.keyId,
+        model: event.model,
+        outputTokensBudget: event.outputTokensBudget,
+        postings: encodePostings(event.postings),
+        priceVersion: event.priceVersion,
+        promptTokensMax: event.promptTokensMax,
+        requestHash: event.requestHash,
+        runId: event.runId,
+        terms: termsToWire(event.terms),
+      } satisfies Body<CreditReserved>;
+    case 'UsageRecorded':
+      return {
+        accountId: event.accountId,
+        chargedNanos: event.chargedNanos.toString(),
+        postings: encodePostings(event.postings),
+        runId: event.runId,
+        usage: encodeUsage(event.usage),
+        usageSource: event.usageSource,
+      } satisfies Body<UsageRecorded>;
     case 'CreditRefunded': {
-      const { type: _type, ...data } = event;
-      return { ...data, refundedNanos: event.refundedNanos.toString(), postings: encodePostings(event.postings) };
+      const { accountId, postings, refundedNanos, runId } = event;
+      return {
+        accountId,
+        postings: encodePostings(postings),
+        refundedNanos: refundedNanos.toString(),
+        runId,
+      } satisfies Body<CreditRefunded>;
     }
-    case 'ReservationSettled': {
-      const { type: _type, ...data } = event;
-      return { ...data, chargedNanos: event.chargedNanos.toString(), refundedNanos: event.refundedNanos.toString() };
-    }
+    case 'ReservationSettled':
+      return {
+        accountId: event.accountId,
+        attempt: event.attempt,
+        chargedNanos: event.chargedNanos.toString(),
+        errorCode: event.errorCode,
+        finishReason: event.finishReason,
+        outcome: event.outcome,
+        refundedNanos: event.refundedNanos.toString(),
+        responseHash: event.responseHash,
+        runId: event.runId,
+        systemFingerprint: event.systemFingerprint,
+      } satisfies Body<ReservationSettled>;
   }
 }
 
@@ -182,7 +243,17 @@ export function upcast(type: string, from: number, to: number, data: JsonObject,
 }
 
 function encodePostings(list: readonly Posting[]): JsonObject[] {
-  return list.map((posting) => ({ from: posting.from, to: posting.to, amountNanos: posting.amountNanos.toString() }));
+  return list.map(({ amountNanos, from, to }) => ({ amountNanos: amountNanos.toString(), from, to }));
+}
+
+function encodeHolder(holder: AccountHolder): JsonObject {
+  const { kind, projectId } = holder;
+  return holder.kind === 'project' ? { kind, projectId } : { consumerId: holder.consumerId, kind, projectId };
+}
+
+function encodeUsage({ audio, cachedTokens, completionTokens, promptTokens }: TokenUsage): JsonObject {
+  const tokens = { cachedTokens, completionTokens, promptTokens };
+  return audio === undefined ? tokens : { audio, ...tokens };
 }
 
 function decodePostings(list: readonly { from: Posting['from']; to: Posting['to']; amountNanos: string }[]): Posting[] {

@@ -1,5 +1,6 @@
 /** The shared language: ids, streams, and event shapes on the wire. */
 import { describe, expect, test } from '@jest/globals';
+import { canonicalJson } from '../../platform/canonical-json.js';
 import {
   ACCOUNT_EVENT_WIRE_SCHEMAS,
   type AccountEvent,
@@ -11,6 +12,7 @@ import {
   eventIdOf,
   idTimeMs,
   makeId,
+  type PriceTerms,
   requestIdOfRun,
   runIdOfRequest,
   toNewEvent,
@@ -22,6 +24,21 @@ import {
 const RANDOM = new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8, 9, 250]);
 const postings = [{ from: 'available', to: 'held', amountNanos: 5n }] as const;
 const holder = { kind: 'consumer', projectId: 'prj_a', consumerId: 'con_a' } as const;
+
+const TERMS: readonly PriceTerms[] = [
+  {
+    kind: 'per_run',
+    pricePerRunNanos: 1n,
+    includedTokens: 2,
+    overagePerThousandNanos: 3n,
+    overageUnit: 'started_thousand',
+    rounding: 'half_even',
+  },
+  { kind: 'per_started_thousand', pricePerStartedThousandNanos: 1n },
+  { kind: 'per_started_audio_bytes', bytesPerUnit: 1, pricePerStartedUnitNanos: 2n },
+  { kind: 'per_audio_minute', pricePerMinuteNanos: 1n, rounding: 'half_even' },
+  { kind: 'free', reason: 'a repetition' },
+];
 
 const EXAMPLES: readonly AccountEvent[] = [
   { type: 'AccountOpened', accountId: 'acc_a', holder, unit: 'USD', environment: 'live' },
@@ -70,16 +87,40 @@ const EXAMPLES: readonly AccountEvent[] = [
   },
 ];
 
+const HASH = 'ab'.repeat(32);
+
+/** With everything that may be absent, and one of every kind of terms. */
+const FULL_EXAMPLES: readonly AccountEvent[] = EXAMPLES.flatMap((event): AccountEvent[] => {
+  switch (event.type) {
+    case 'CreditReserved': {
+      const full = { ...event, audio: { bytes: 1, milliseconds: 2 }, requestHash: HASH };
+      return TERMS.map((terms) => ({ ...full, terms }));
+    }
+    case 'UsageRecorded':
+      return [{ ...event, usage: { ...event.usage, audio: { bytes: 1, milliseconds: 2 } }, usageSource: 'counted_locally' }];
+    case 'ReservationSettled':
+      return [{ ...event, responseHash: HASH, systemFingerprint: 'fp_a' }];
+    default:
+      return [];
+  }
+});
+
 describe('account events on the wire', () => {
   test('every event has an example here', () => {
     expect(new Set(EXAMPLES.map((event) => event.type))).toEqual(new Set(Object.keys(ACCOUNT_EVENT_WIRE_SCHEMAS)));
   });
 
-  test.each(EXAMPLES.map((event) => [event.type, event] as const))('%s matches its schema and survives JSON', (type, event) => {
-    const wire = JSON.parse(JSON.stringify(encodeAccountEvent(event)));
-    expect(ACCOUNT_EVENT_WIRE_SCHEMAS[type].parse(wire)).toEqual(wire);
-    expect(decodeAccountEvent({ type, version: 1, data: wire })).toEqual(event);
-  });
+  test.each([...EXAMPLES, ...FULL_EXAMPLES].map((event) => [event.type, event] as const))(
+    '%s matches its schema and survives JSON',
+    (type, event) => {
+      const written = encodeAccountEvent(event);
+      const wire = JSON.parse(JSON.stringify(written));
+      // The hash chain takes twice the time for what it has to put in order itself.
+      expect(JSON.stringify(written)).toBe(canonicalJson(written));
+      expect(ACCOUNT_EVENT_WIRE_SCHEMAS[type].parse(wire)).toEqual(wire);
+      expect(decodeAccountEvent({ type, version: 1, data: wire })).toEqual(event);
+    },
+  );
 
   test('an event this build does not know stops the reader', () => {
     expect(() => decodeAccountEvent({ type: 'CreditVanished', version: 1, data: {} })).toThrow(UnreadableEventError);

@@ -105,29 +105,38 @@ export const PriceTermsWireSchema = z.discriminatedUnion('kind', [
 ]);
 export type PriceTermsWire = z.infer<typeof PriceTermsWireSchema>;
 
+/** Keys in the order of canonical JSON, as in all that an event says. */
 export function termsToWire(terms: PriceTerms): PriceTermsWire {
   switch (terms.kind) {
     case 'per_run':
       return {
-        ...terms,
-        pricePerRunNanos: terms.pricePerRunNanos.toString(),
+        includedTokens: terms.includedTokens,
+        kind: terms.kind,
         overagePerThousandNanos: terms.overagePerThousandNanos.toString(),
+        overageUnit: terms.overageUnit,
+        pricePerRunNanos: terms.pricePerRunNanos.toString(),
+        rounding: terms.rounding,
       };
     case 'per_token':
       return {
-        ...terms,
-        inputPerMillionNanos: terms.inputPerMillionNanos.toString(),
         cachedInputPerMillionNanos: terms.cachedInputPerMillionNanos.toString(),
+        inputPerMillionNanos: terms.inputPerMillionNanos.toString(),
+        kind: terms.kind,
         outputPerMillionNanos: terms.outputPerMillionNanos.toString(),
+        rounding: terms.rounding,
       };
     case 'per_started_thousand':
-      return { ...terms, pricePerStartedThousandNanos: terms.pricePerStartedThousandNanos.toString() };
+      return { kind: terms.kind, pricePerStartedThousandNanos: terms.pricePerStartedThousandNanos.toString() };
     case 'per_started_audio_bytes':
-      return { ...terms, pricePerStartedUnitNanos: terms.pricePerStartedUnitNanos.toString() };
+      return {
+        bytesPerUnit: terms.bytesPerUnit,
+        kind: terms.kind,
+        pricePerStartedUnitNanos: terms.pricePerStartedUnitNanos.toString(),
+      };
     case 'per_audio_minute':
-      return { ...terms, pricePerMinuteNanos: terms.pricePerMinuteNanos.toString() };
+      return { kind: terms.kind, pricePerMinuteNanos: terms.pricePerMinuteNanos.toString(), rounding: terms.rounding };
     case 'free':
-      return terms;
+      return { kind: terms.kind, reason: terms.reason };
   }
 }
 

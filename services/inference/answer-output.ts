@@ -79,12 +79,12 @@ export class AnswerOutput {
     this.#hashedInstead = hashed;
   }
 
-  /** What has come since the last time, in as many messages as it takes; `isWhole`: nothing was put out before, and parts of a call are joined. */
-  take(isWhole: boolean): OutputContent[] {
+  /** What has come since the last time, in as many messages as it takes; parts of one call are joined. */
+  take(): OutputContent[] {
     const texts = this.#takeText();
     if (!this.#hasMoreThanText) return texts;
     const deltas = this.#toolCalls ?? [];
-    const calls = callsInBounds(isWhole ? joined(deltas) : deltas);
+    const calls = callsInBounds(joined(deltas));
     const logprobs = inBounds(this.#logprobs ?? [], logprobBytes, OUTPUT_LOGPROB_BYTES_MAX);
     for (const delta of deltas) this.#noteCall(delta);
     const [embedding, finishReason] = [this.#embedding, this.#finishReason];

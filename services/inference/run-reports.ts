@@ -25,8 +25,8 @@ export type Spoken = Execution & {
 /** What the answer has to say now. */
 export function putOutput(outbox: Outbox, run: Spoken, answer: AnswerOutput): void {
   if (!answer.isPending) return;
-  const { runId, attempt, replyTopic, stream } = run.request;
-  for (const content of answer.take(!stream)) {
+  const { runId, attempt, replyTopic } = run.request;
+  for (const content of answer.take()) {
     const { execution, outputs: index } = run;
     const { number } = answer;
     const value = { runId, attempt, execution, index, ...(number === null ? null : { answer: number }), ...content };

@@ -93,7 +93,10 @@ describe('Postgres', () => {
     signalTree(postmasterPid, 'SIGSTOP');
     try {
       // Not of every client: a run under way waits for its settlement.
-      await waitFor(() => refusedCount() >= CLIENTS / 2, { timeoutMs: 2 * REFUSAL_MS_MAX, describe: () => `refusals; ${refusedCount()} came` });
+      await waitFor(() => refusedCount() >= CLIENTS / 2, {
+        timeoutMs: 2 * REFUSAL_MS_MAX,
+        describe: () => `refusals; ${refusedCount()} came`,
+      });
       expect((await client.call('/readyz')).status).toBe(503);
       expect((await client.call('/healthz')).status).toBe(200);
     } finally {

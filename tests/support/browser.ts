@@ -28,7 +28,8 @@ type Message = {
 export function findBrowser(): string | null {
   const found = [process.env['FAREBOX_CHROMIUM'], ...PROGRAMS].find((path) => path !== undefined && existsSync(path));
   if (found !== undefined) return found;
-  if (process.env['FAREBOX_BROWSER_REQUIRED'] === '1') throw new Error('no Chromium for the tests of the pages; FAREBOX_CHROMIUM may name one');
+  if (process.env['FAREBOX_BROWSER_REQUIRED'] === '1')
+    throw new Error('no Chromium for the tests of the pages; FAREBOX_CHROMIUM may name one');
   process.stderr.write('The tests of the pages in a real browser are skipped: there is no Chromium. FAREBOX_CHROMIUM may name one.\n');
   return null;
 }

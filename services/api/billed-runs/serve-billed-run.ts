@@ -2,8 +2,7 @@
  * The way of every request that charges: plan → limits → idempotency → hold → run → settlement → answer. A route has parsed its body; from here
  * on all of them are alike.
  */
-
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { headerBrand } from '../../../presets/preset-schema.js';
 import { requestDigest } from '../idempotency/idempotent-run.js';
 import { reserveRunTokens } from '../limits/reserve-run-tokens.js';
@@ -21,7 +20,7 @@ const NOTHING = Buffer.alloc(0);
 /** What a request with a JSON body is known by. */
 export function boundToBody(rawBody: Buffer | null): Pick<RunAsk, 'requestHash' | 'keyBoundTo'> {
   const body = rawBody ?? NOTHING;
-  return { requestHash: createHash('sha256').update(body).digest('hex'), keyBoundTo: body };
+  return { requestHash: hash('sha256', body, 'hex'), keyBoundTo: body };
 }
 
 /** Throws a `RefusalError` as long as nothing has been sent. */
