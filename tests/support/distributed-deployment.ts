@@ -20,6 +20,8 @@ import { type ServiceName, ServiceProcess } from './service-process.js';
 const CLI = fileURLToPath(new URL('../../services/standalone/cli.js', import.meta.url));
 const ADMIN_KEY = 'fbx_admin_of_the_tests_0123456789abcdef';
 const LEDGER_SECRET = 'ledger-secret-of-the-tests-0123456789';
+/** A seed for Ed25519. */
+const RECEIPT_KEY = Buffer.alloc(32, 7).toString('base64');
 const MEDIA_SECRET = 'media-secret-of-the-tests-0123456789';
 const LEDGERS = 2;
 const POOLS_OF_WORKERS = [DEFAULT_POOL, DEFAULT_POOL];
@@ -130,6 +132,8 @@ export class DistributedDeployment implements Deployment {
       FAREBOX_ADMIN_KEY: ADMIN_KEY,
       FAREBOX_LEDGER_SECRET: LEDGER_SECRET,
       FAREBOX_MEDIA_SECRET: MEDIA_SECRET,
+      FAREBOX_RECEIPT_KEY: RECEIPT_KEY,
+      FAREBOX_PAYMENTS: 'local',
       ...(this.#options.eventStoreDbUrl === undefined ? {} : { ESDB_URL: this.#options.eventStoreDbUrl }),
       ...this.#options.environment,
       ...environment,
