@@ -97,6 +97,10 @@ export const ROWS: readonly Row[] = [
           file: 'services/api/routes/chat-completions/statuses.test.ts',
           title: 'a failed attempt is repeated elsewhere, answered once and charged once',
         },
+        {
+          file: 'services/inference/upstream/failover-engine.test.ts',
+          title: 'the first engine serves while it can, and the result says so',
+        },
       ],
     },
     { id: 'U4', promise: 'Credits reserved, settled, refunded; per 1,000 tokens and 500 KB; three packs' },
