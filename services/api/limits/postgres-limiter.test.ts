@@ -95,6 +95,30 @@ describe('two instances', () => {
     expect(await burst(limiters, newCaller(), 4 * limit)).toHaveLength(limit);
   });
 
+  test('an instance whose very first batch is being written counts for one that waits behind it', async () => {
+    const key = newCaller().keyId;
+    const asked = { id: key, requests: 5, concurrent: 5, under_way: 0, tokens: [], corrections: [] };
+    const count = (instance: string) => [instance, 1, 60_000, null, JSON.stringify([{ id: `prj_of_${key}`, keys: [asked] }])];
+    const statement = 'select api.count_limits($1, $2, $3, $4, $5) as answer';
+    const admittedOf = ({ rows }: { readonly rows: readonly { readonly answer: { projects: { keys: { admitted: number }[] }[] } }[] }) =>
+      rows[0]?.answer.projects[0]?.keys[0]?.admitted;
+    const [first, second] = [await database.pool.connect(), await database.pool.connect()];
+    try {
+      await first.query('begin');
+      const taken = admittedOf(await first.query(statement, count(`first_${key}`)));
+      const waiting = second.query(statement, count(`second_${key}`));
+      const isWaiting = async () =>
+        (await database.pool.query(`select 1 from pg_stat_activity where wait_event_type = 'Lock' and query = $1`, [statement]))
+          .rowCount === 1;
+      await waitFor(isWaiting, { describe: 'the second to wait' });
+      await first.query('commit');
+      expect([taken, admittedOf(await waiting)]).toEqual([5, 0]);
+    } finally {
+      first.release();
+      second.release();
+    }
+  });
+
   test('a burst of runs counts exactly the tokens there are', async () => {
     const offer: LimitsOffer = { limits: { tokens_per_minute: 1_000, headers: ['requests_tokens'] }, plans: {} };
     const limiters = [openLimiter({ offer }), openLimiter({ offer })];

@@ -44,7 +44,6 @@ declare
   now_ms constant float8 := coalesce(given_now_ms, extract(epoch from clock_timestamp())::float8 * 1000);
   known api.limited_instances;
   lapsed boolean;
-  others text[];
   project record;
   bucket api.limited_projects;
   asked record;
@@ -69,7 +68,6 @@ begin
   on conflict (instance_id) do update set last_batch = excluded.last_batch, alive_until_ms = excluded.alive_until_ms
   where i.last_batch < excluded.last_batch;
   if not found then return json_build_object('overtaken', true); end if;
-  others := array(select i.instance_id from api.limited_instances i where i.instance_id <> given_instance and i.alive_until_ms > now_ms);
 
   for project in select * from jsonb_to_recordset(projects) as p (id text, minute float8, day float8, keys jsonb) loop
     bucket := null;
@@ -133,9 +131,11 @@ begin
       if asked.concurrent is not null then
         elsewhere_by_instance := counts.under_way - given_instance;
         if elsewhere_by_instance <> '{}' then
-          -- Whoever lives on without its lease says everything anew, so the dead are forgotten.
+          -- Asked with the key's lock in hand: an instance whose first batch held it a moment ago is alive only since then. Whoever lives on
+          -- without its lease says everything anew, so the dead are forgotten.
           select coalesce(sum(value::bigint), 0), coalesce(jsonb_object_agg(key, value::bigint), '{}')
-          into elsewhere, elsewhere_by_instance from jsonb_each_text(elsewhere_by_instance) where key = any (others);
+          into elsewhere, elsewhere_by_instance
+          from jsonb_each_text(elsewhere_by_instance) join api.limited_instances i on i.instance_id = key and i.alive_until_ms > now_ms;
         end if;
         admitted := least(admitted, asked.concurrent - elsewhere - asked.under_way);
       end if;
