@@ -229,7 +229,7 @@ export const PresetSchema = z
       run_timeout_seconds: positiveInteger,
       /** Who may create projects: `open` to anybody (each gets the starter credit), or only the holder of the `admin` key. */
       sign_up: z.enum(['open', 'admin']).default('open'),
-      /** Whether requests that a proxy got over plain HTTP are refused; `FAREBOX_ALLOW_HTTP` overrules it. */
+      /** Whether requests that a proxy got over plain HTTP are refused; `FAREBOX_PLAIN_HTTP` overrules it. */
       https_only: z.boolean().default(false),
       /** How long an idempotency key is remembered. */
       idempotency_window_seconds: positiveInteger.max(IDEMPOTENCY_WINDOW_SECONDS_MAX).default(IDEMPOTENCY_WINDOW_SECONDS_MAX),

@@ -11,9 +11,8 @@ import type { JsonObject, NewEvent } from './envelope.js';
 import { eventIdOf, makeId } from './ids.js';
 import type { Nanos } from './money.js';
 
-/** Somebody wants to buy a pack. Appended before the provider is asked, so that no money can come for a payment nobody knows. */
-export type CheckoutOpened = {
-  readonly type: 'CheckoutOpened';
+/** What is bought, for whom, and where its buyer goes afterwards. */
+export type CheckoutTerms = {
   readonly paymentId: string;
   /** Shown to people and to the provider. */
   readonly reference: string;
@@ -35,6 +34,9 @@ export type CheckoutOpened = {
   readonly successUrl: string | null;
   readonly cancelUrl: string | null;
 };
+
+/** Somebody wants to buy a pack. Appended before the provider is asked, so that no money can come for a payment nobody knows. */
+export type CheckoutOpened = { readonly type: 'CheckoutOpened' } & CheckoutTerms;
 
 /** The provider has a page where it can be paid. */
 export type CheckoutOffered = {

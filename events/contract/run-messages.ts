@@ -3,6 +3,9 @@ import { z } from 'zod';
 import { FINISH_REASONS } from './account-events.js';
 import { COUNTED_LOCALLY, TokenUsageSchema } from './pricing.js';
 
+/** Of the audio that speech engines hear: mono, 16 bits. */
+export const SPEECH_SAMPLES_PER_SECOND = 16_000;
+
 const id = z.string().min(1).max(80);
 const timeMs = z.number().int().nonnegative();
 const nanos = z.string().regex(/^-?\d{1,30}$/);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { ChatMessage, Prompt, Sampling, TokenLogprob, Tool, ToolCallDelta, ToolUse } from '../../events/contract/index.js';
-import { plainPromptTokensBound, promptTokensBound } from '../../events/contract/index.js';
+import { plainPromptTokensBound, promptTokensBound, SPEECH_SAMPLES_PER_SECOND } from '../../events/contract/index.js';
 import type { Engine, EngineResult, EngineRun } from './engine.js';
 
 /** `prompts`: completes text and tokens without a chat template. */
@@ -17,8 +17,6 @@ export type AbleEngine = {
 
 /** Enough for every answer that is asked for here. */
 const BUDGET_TOKENS = 160;
-
-const SAMPLES_PER_SECOND = 16_000;
 
 const SCHEMA: Tool['parameters'] = {
   type: 'object',
@@ -219,7 +217,7 @@ function describeEmbeddings({ makeEngine }: AbleEngine): void {
 function describeTranscription({ makeEngine }: AbleEngine): void {
   test('a transcript has its language and segments in order, within the sound', async () => {
     const engine = await makeEngine();
-    const samples = Buffer.alloc(2 * 2 * SAMPLES_PER_SECOND);
+    const samples = Buffer.alloc(2 * 2 * SPEECH_SAMPLES_PER_SECOND);
     const transcript = await engine.transcribe?.({ runId: 'run_ability', samples, temperature: 0, signal: new AbortController().signal });
     expect(transcript?.language).toMatch(/^[a-z]{2}$/);
     let beforeMs = 0;
@@ -233,7 +231,7 @@ function describeTranscription({ makeEngine }: AbleEngine): void {
 
   test('one that is aborted is not made', async () => {
     const engine = await makeEngine();
-    const run = { runId: 'run_ability', samples: Buffer.alloc(2 * SAMPLES_PER_SECOND), temperature: 0, signal: AbortSignal.abort() };
+    const run = { runId: 'run_ability', samples: Buffer.alloc(2 * SPEECH_SAMPLES_PER_SECOND), temperature: 0, signal: AbortSignal.abort() };
     await expect(engine.transcribe?.(run)).rejects.toMatchObject({ name: 'EngineError' });
   });
 }

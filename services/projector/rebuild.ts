@@ -13,6 +13,7 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { BEFORE_EVERYTHING, type Position } from '../../events/contract/index.js';
 import type { EventStore } from '../../events/store/event-store.js';
+import { inTransaction } from '../../platform/postgres/transactions.js';
 import { applyEvent, noChanges, type PastContext, type ReadModelChanges } from './domain/read-model-changes.js';
 import { takeSettled } from './domain/requests.js';
 import { applyPage, READ_MODEL_LOCK } from './postgres/apply-page.js';
@@ -37,7 +38,6 @@ import {
   swapSchemas,
   USAGE_PARTS,
 } from './postgres/rebuild-schema.js';
-import { inTransaction } from './postgres/transactions.js';
 import { writeCheckpoint } from './postgres/write-changes.js';
 
 /**

@@ -55,7 +55,7 @@ export function serve(options: ServedOptions): Served {
   beforeAll(async () => {
     deployment = await createEmbeddedDeployment({
       preset: options.preset,
-      environment: { FAREBOX_ALLOW_HTTP: 'true', ...options.environment },
+      environment: options.environment ?? {},
     });
     await deployment.start();
     client = createFareboxClient({ baseUrl: deployment.baseUrl, adminKey: deployment.adminKey, model: options.model });

@@ -33,7 +33,7 @@ beforeAll(async () => {
   writeFileSync(weightsPath(model, directory), recitingWeights());
   deployment = await createEmbeddedDeployment({
     preset: 'huru',
-    environment: { FAREBOX_ENGINE: 'tiny', FAREBOX_MODEL_DIR: directory, FAREBOX_ALLOW_HTTP: 'true' },
+    environment: { FAREBOX_ENGINE: 'tiny', FAREBOX_MODEL_DIR: directory },
   });
   await deployment.start();
   client = createFareboxClient({ baseUrl: deployment.baseUrl, adminKey: deployment.adminKey, model: 'huru/chat-1' });

@@ -3,7 +3,8 @@
  * brings the statement timeout.
  */
 import { timingSafeEqual } from 'node:crypto';
-import type { Pool, PoolClient } from 'pg';
+import type { ClientBase, Pool } from 'pg';
+import { inTransaction } from '../../../platform/postgres/transactions.js';
 import { LruMap } from '../limits/lru-map.js';
 import { isSecretShaped, secretDigest } from './api-key-secret.js';
 import type { ApiKey, Consumer, Directory, KeyLookup, KeyRotation, KeyRotationResult, NewApiKey, Project } from './directory.js';
@@ -208,25 +209,13 @@ export class PostgresDirectory implements Directory {
   }
 
   /** Keys of one project are counted and changed one after the other. */
-  async #underProjectLock<Result>(projectId: string, change: (client: PoolClient) => Promise<Result>): Promise<Result> {
-    const client = await this.#pool.connect();
-    let isBroken = false;
-    try {
-      await client.query('begin');
+  #underProjectLock<Result>(projectId: string, change: (client: ClientBase) => Promise<Result>): Promise<Result> {
+    return inTransaction(this.#pool, async (client) => {
       // Its own statement: what follows must see what was committed while this one waited for the lock.
       const locked = await client.query('select 1 from api.projects where project_id = $1 for update', [projectId]);
       if (locked.rowCount !== 1) throw new RangeError(`project ${projectId} does not exist`);
-      const result = await change(client);
-      await client.query('commit');
-      return result;
-    } catch (error) {
-      await client.query('rollback').catch(() => {
-        isBroken = true;
-      });
-      throw error;
-    } finally {
-      client.release(isBroken);
-    }
+      return change(client);
+    });
   }
 
   async #findKey(digest: Buffer): Promise<KnownKey | null> {

@@ -2,7 +2,7 @@
  * Replaces a key by a successor within one transaction, so that there is never a moment without a working key, nor one in which a failure leaves
  * two that were not asked for. Runs under the lock of the project's row.
  */
-import type { PoolClient } from 'pg';
+import type { ClientBase } from 'pg';
 import { secretDigest } from './api-key-secret.js';
 import type { KeyRotation } from './directory.js';
 import { KEY_COLUMNS, type KeyRow } from './directory-rows.js';
@@ -11,7 +11,7 @@ export type RotatedRows =
   | { readonly status: 'rotated'; readonly key: KeyRow; readonly replaced: KeyRow }
   | { readonly status: 'unknown' | 'ended' | 'too_many_retiring' };
 
-export async function rotateKey(client: PoolClient, rotation: KeyRotation, unusedExpiryMs: number): Promise<RotatedRows> {
+export async function rotateKey(client: ClientBase, rotation: KeyRotation, unusedExpiryMs: number): Promise<RotatedRows> {
   const { projectId, keyId, nowMs, graceMs } = rotation;
   const found = await client.query<KeyRow>(`select ${KEY_COLUMNS} from api.keys k where k.project_id = $1 and k.key_id = $2`, [
     projectId,
@@ -44,7 +44,7 @@ function hasEnded(key: KeyRow, nowMs: number, unusedExpiryMs: number): boolean {
   return nowMs - (key.last_used_ms ?? key.created_ms) >= unusedExpiryMs;
 }
 
-async function countRetiring(client: PoolClient, { projectId, nowMs }: KeyRotation): Promise<number> {
+async function countRetiring(client: ClientBase, { projectId, nowMs }: KeyRotation): Promise<number> {
   const { rows } = await client.query<{ retiring: number }>(
     `select count(*)::int as retiring from api.keys where project_id = $1 and revoked_at is null and retires_at > $2`,
     [projectId, new Date(nowMs)],

@@ -1,7 +1,5 @@
 /** What decoding makes of a recording. Apart from the decoder, whose codecs only its own thread loads. */
 
-export const SAMPLES_PER_SECOND = 16_000;
-
 /** Half an hour: 58 MB of samples, and minutes of an engine's time. */
 export const AUDIO_SECONDS_MAX = 1_800;
 

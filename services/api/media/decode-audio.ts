@@ -5,7 +5,8 @@
  */
 import { AudioSampleSink, BufferSource, EncodedPacketSink, Input, type InputAudioTrack, MP3, MP4, WAVE, WEBM } from 'mediabunny';
 import { MPEGDecoder } from 'mpg123-decoder';
-import { AUDIO_SECONDS_MAX, type DecodeResult, SAMPLES_PER_SECOND } from './audio-format.js';
+import { SPEECH_SAMPLES_PER_SECOND } from '../../../events/contract/index.js';
+import { AUDIO_SECONDS_MAX, type DecodeResult } from './audio-format.js';
 import { LibavCodec } from './libav-codec.js';
 import { type MonoAudio, Resampler } from './resampler.js';
 
@@ -31,13 +32,13 @@ export async function decodeAudio(file: Uint8Array, secondsMax: number = AUDIO_S
 }
 
 async function gather(sound: AsyncIterable<MonoAudio>, secondsMax: number): Promise<DecodeResult> {
-  const resampler = await Resampler.create(SAMPLES_PER_SECOND);
+  const resampler = await Resampler.create(SPEECH_SAMPLES_PER_SECOND);
   const pieces: Int16Array[] = [];
   let count = 0;
   const keep = (piece: Int16Array): boolean => {
     pieces.push(piece);
     count += piece.length;
-    return count <= secondsMax * SAMPLES_PER_SECOND;
+    return count <= secondsMax * SPEECH_SAMPLES_PER_SECOND;
   };
   const tooLong = refused('too_long', `The recording is longer than ${secondsMax / 60} minutes.`);
   try {

@@ -2,7 +2,7 @@
  * The read models as Postgres holds them. Every report runs in one read-only snapshot with a statement timeout, so its parts agree with each
  * other and a slow one cannot hold a connection for long. Values reach SQL as parameters only.
  */
-import type { Pool, PoolClient } from 'pg';
+import type { ClientBase, Pool } from 'pg';
 import {
   type AudioUsage,
   type CancelPolicy,
@@ -11,6 +11,7 @@ import {
   termsFromWire,
   type UsageSource,
 } from '../../../events/contract/index.js';
+import { inTransaction } from '../../../platform/postgres/transactions.js';
 import {
   ACCOUNTS_PER_READ_MAX,
   type AccountRevision,
@@ -139,22 +140,9 @@ export class PostgresReadModel implements ReadModel {
     return rows[0]?.missing === '0';
   }
 
-  async #read<Result>(query: (client: PoolClient) => Promise<Result>): Promise<Result> {
-    const client = await this.#pool.connect();
-    let isBroken = false;
-    try {
-      await client.query(`begin isolation level repeatable read read only; set local statement_timeout = ${READ_STATEMENT_TIMEOUT_MS}`);
-      const result = await query(client);
-      await client.query('commit');
-      return result;
-    } catch (error) {
-      await client.query('rollback').catch(() => {
-        isBroken = true;
-      });
-      throw error;
-    } finally {
-      client.release(isBroken);
-    }
+  #read<Result>(query: (client: ClientBase) => Promise<Result>): Promise<Result> {
+    const begin = `begin isolation level repeatable read read only; set local statement_timeout = ${READ_STATEMENT_TIMEOUT_MS}`;
+    return inTransaction(this.#pool, query, begin);
   }
 }
 

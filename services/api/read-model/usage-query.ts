@@ -2,7 +2,7 @@
  * Usage of a project by day in a time zone. Quarters of an hour are summed, which every zone's days are made of, so days and totals come from
  * the same rows; totals are summed by Postgres on their own (`grouping sets`), not from the days.
  */
-import type { PoolClient } from 'pg';
+import type { ClientBase } from 'pg';
 import type { Nanos } from '../../../events/contract/index.js';
 import {
   type ReportBoundary,
@@ -40,7 +40,7 @@ type SumsField =
 type Range = { readonly fromMs: number; readonly toMs: number; readonly firstDay: string; readonly lastDay: string };
 
 /** Runs inside the caller's snapshot, so that days, totals and groups describe the same moment. */
-export async function queryUsage(client: PoolClient, query: UsageQuery): Promise<UsageResult> {
+export async function queryUsage(client: ClientBase, query: UsageQuery): Promise<UsageResult> {
   const range = await resolveRange(client, query);
   if (range.fromMs >= range.toMs) return { status: 'refused', reason: 'range_empty' };
   const dates = calendarDays(range.firstDay, range.lastDay);
@@ -71,7 +71,7 @@ export async function queryUsage(client: PoolClient, query: UsageQuery): Promise
  * Boundaries are resolved by Postgres, so that one implementation of the time zone decides where days begin and which day a row is in. A report
  * up to now includes this very millisecond.
  */
-async function resolveRange(client: PoolClient, query: UsageQuery): Promise<Range> {
+async function resolveRange(client: ClientBase, query: UsageQuery): Promise<Range> {
   const { rows } = await client.query<{ from_ms: number; to_ms: number; first_day: string; last_day: string }>(
     `with ends as (
        select case when $4::text is null then to_timestamp($6::float8 / 1000) + interval '1 millisecond'
@@ -101,7 +101,7 @@ function boundary(value: ReportBoundary | null): [string | null, string | null] 
   return value === null ? [null, null] : [value.text, value.kind];
 }
 
-async function queryGroups(client: PoolClient, parameters: readonly unknown[], groupBy: 'model' | 'consumer') {
+async function queryGroups(client: ClientBase, parameters: readonly unknown[], groupBy: 'model' | 'consumer') {
   const column = groupBy === 'model' ? 'q.model' : 'q.consumer_id';
   const { rows } = await client.query<SumsRow & { readonly key: string }>(
     `select ${column} as key, ${SUMS} from read_model.usage_quarters q where ${IN_RANGE}

@@ -3,7 +3,7 @@
  * while nothing has been handed to the client, and gives up by reporting the run as failed. It never settles; the ledger does. Only when the bus
  * takes neither the run nor its failure, the ledger is told directly, so that the hold need not wait for its expiry.
  *
- *   running(attempt) ──RunOutput──▶ running            output is handed on: of one attempt, and of one execution of it
+ *   running(attempt) ──RunOutput──▶ running            output is handed on: of one execution, the first to speak or the one booked
  *         │ ├────────RunAttemptFailed (retryable, nothing handed on, attempts left)──▶ running(attempt + 1)
  *         │ └────────any other failure, deadline, nobody there to take it──▶ given up: RunFinished{failed} is published
  *         └──RunSettled──▶ settled ──all outputs are here──▶ ended       (also from given up)

@@ -1,7 +1,7 @@
 /** What the echo engine hears: how long the sound is and how loud, in one segment. */
+import { SPEECH_SAMPLES_PER_SECOND } from '../../../events/contract/index.js';
 import type { Transcript, TranscriptionRun } from '../engine.js';
 
-const SAMPLES_PER_SECOND = 16_000;
 const BYTES_PER_SAMPLE = 2;
 const FULL_SCALE = 32_768;
 /** Of full scale: -60 dB, below what a microphone in a quiet room gives. */
@@ -13,7 +13,7 @@ const SAMPLES_HEARD_MAX = 1_000_000;
 
 export function echoTranscript({ samples, language }: Pick<TranscriptionRun, 'samples' | 'language'>): Transcript {
   const count = Math.floor(samples.length / BYTES_PER_SAMPLE);
-  const seconds = count / SAMPLES_PER_SECOND;
+  const seconds = count / SPEECH_SAMPLES_PER_SECOND;
   const loudness = loudnessOf(samples, count);
   const heard = loudness < SILENCE_MAX ? 'silence' : `sound at ${Math.round(loudness * 100)} % of full scale`;
   const text = `${seconds.toFixed(1)} seconds of ${heard}`;

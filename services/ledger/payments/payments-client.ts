@@ -2,27 +2,9 @@
  * The port through which the API reaches payments: in-process when embedded, the ledger's internal HTTP when distributed. Every command is
  * idempotent by what it says; what a payment means for an account is booked by the ledger, never by the API.
  */
-import type { AccountHolder, Environment, Nanos, PaymentMismatch, PaymentSource } from '../../../events/contract/index.js';
+import type { CheckoutTerms, Environment, Nanos, PaymentMismatch, PaymentSource } from '../../../events/contract/index.js';
 
-export type OpenCheckoutCommand = {
-  readonly type: 'OpenCheckout';
-  readonly paymentId: string;
-  readonly reference: string;
-  readonly provider: string;
-  readonly mode: Environment;
-  readonly environment: Environment;
-  readonly accountId: string;
-  readonly holder: AccountHolder;
-  readonly unit: string;
-  readonly starterNanos: Nanos;
-  readonly packId: string;
-  readonly amountMinor: bigint;
-  readonly currency: string;
-  readonly creditNanos: Nanos;
-  readonly attempt: string;
-  readonly successUrl: string | null;
-  readonly cancelUrl: string | null;
-};
+export type OpenCheckoutCommand = { readonly type: 'OpenCheckout' } & CheckoutTerms;
 
 export type OfferCheckoutCommand = {
   readonly type: 'OfferCheckout';
@@ -102,22 +84,7 @@ export const PAYMENT_STATUSES = [
 export type PaymentStatus = (typeof PAYMENT_STATUSES)[number];
 
 /** A payment as its stream tells it. */
-export type Payment = {
-  readonly paymentId: string;
-  readonly reference: string;
-  readonly provider: string;
-  readonly mode: Environment;
-  readonly environment: Environment;
-  readonly accountId: string;
-  readonly holder: AccountHolder;
-  readonly unit: string;
-  readonly packId: string;
-  readonly amountMinor: bigint;
-  readonly currency: string;
-  readonly creditNanos: Nanos;
-  readonly attempt: string;
-  readonly successUrl: string | null;
-  readonly cancelUrl: string | null;
+export type Payment = Omit<CheckoutTerms, 'starterNanos'> & {
   readonly status: PaymentStatus;
   readonly providerReference: string | null;
   readonly authorizationUrl: string | null;

@@ -1,9 +1,9 @@
 /** Applies a page of events to the views: rows and checkpoint in one transaction, so that neither is ever ahead of the other. */
 import type { ClientBase, Pool } from 'pg';
 import type { RecordedEvent } from '../../../events/contract/index.js';
+import { inTransaction } from '../../../platform/postgres/transactions.js';
 import { applyEvent, noChanges, type ReadModelChanges } from '../domain/read-model-changes.js';
 import { readPast } from './read-past.js';
-import { inTransaction } from './transactions.js';
 import { type ReadModelSchema, writePage } from './write-changes.js';
 
 /** Advisory lock between projection (shared) and the moment a rebuild puts its views in place (exclusive). An arbitrary constant. */

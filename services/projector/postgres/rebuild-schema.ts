@@ -1,7 +1,7 @@
 /** The schema that a rebuild fills: the same tables as the one that is read, with the same names, keys, indexes and storage settings. */
 import type { ClientBase, Pool } from 'pg';
+import { inTransaction } from '../../../platform/postgres/transactions.js';
 import { USAGE_QUARTER_COLUMNS } from './columns.js';
-import { inTransaction } from './transactions.js';
 
 /** Building indexes is much of what Postgres does in a rebuild; sorts of a few million keys stay in memory. */
 const INDEX_MEMORY = '256MB';

@@ -4,13 +4,12 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { type AudioUsage, withPrefix } from '../../../../events/contract/index.js';
+import { type AudioUsage, SPEECH_SAMPLES_PER_SECOND, withPrefix } from '../../../../events/contract/index.js';
 import type { BilledRunDeps } from '../../billed-runs/answer-run.js';
 import { type AnswerShape, type CompletedRun, NO_SAMPLING, type RunAsk } from '../../billed-runs/billed-run.js';
 import { type AnswerStyle, metadataField, metadataSchemas } from '../../billed-runs/run-metadata.js';
 import { serveBilledRun } from '../../billed-runs/serve-billed-run.js';
 import type { AudioDecoder, DecodedAudio } from '../../media/audio-decoder.js';
-import { SAMPLES_PER_SECOND } from '../../media/audio-format.js';
 import type { ByteBudget } from '../../media/byte-budget.js';
 import type { MediaStore } from '../../media/media-store.js';
 import { type RefusalError, refuse } from '../../refusals.js';
@@ -61,7 +60,7 @@ async function transcribe(deps: TranscriptionDeps, context: RouteContext<'projec
   const { fields, content, bytes, decoded } = await decodedForm(deps, form).finally(form.letGo);
   if (decoded.status === 'refused') throw refusalOfAudio(decoded);
   const { samples } = decoded;
-  const audio = { bytes, milliseconds: Math.round((samples.length / SAMPLES_PER_SECOND) * 1_000) };
+  const audio = { bytes, milliseconds: Math.round((samples.length / SPEECH_SAMPLES_PER_SECOND) * 1_000) };
   const stored = mediaStore.put(withPrefix(context.requestId, 'med_'), Buffer.from(samples.buffer));
   if (stored === null) throw refuse('engine_at_capacity', { message: 'Too many recordings are being transcribed.' });
   try {

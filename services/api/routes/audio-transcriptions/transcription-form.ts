@@ -6,7 +6,6 @@ import { refusalOfValidation } from '../../validation-refusal.js';
 import { fieldRefusal, type MultipartForm } from './read-multipart.js';
 
 export const RESPONSE_FORMATS = ['json', 'text', 'verbose_json', 'srt', 'vtt'] as const;
-export type ResponseFormat = (typeof RESPONSE_FORMATS)[number];
 
 /** Whisper reads the last 224 tokens of a prompt; four thousand characters are more in any language. */
 const PROMPT_CHARACTERS_MAX = 4_000;
